@@ -1,0 +1,101 @@
+"""The labelled structures of a campaign, and which side of the split each is on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ase import Atoms
+
+from pyacemaker.campaign.state import CampaignState
+from pyacemaker.labels import LabelStore
+from pyacemaker.oracle.base import Label
+from pyacemaker.provenance import group_of
+from pyacemaker.structures import CorruptFileError
+from pyacemaker.trainer.split import side_of
+
+# Steps whose result lists labels, in the order in which an iteration makes them.
+LABEL_STEPS = ("label", "certify")
+TRAIN, VALIDATION, TEST, FREE = "train", "validation", "test", "free"
+_FREE_FRACTIONS = (0.9, 0.1, 0.0)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A label's place in the campaign. `role` is train or test where pinned, else free."""
+
+    key: str
+    iteration: int
+    step: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled structures, disjoint by group. Each carries its label in `atoms.calc`."""
+
+    train: tuple[Atoms, ...]
+    validation: tuple[Atoms, ...]
+    test: tuple[Atoms, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of labels in all."""
+        return len(self.train) + len(self.validation) + len(self.test)
+
+
+def entries(state: CampaignState) -> list[Entry]:
+    """Return the campaign's labels in the order they were asked for, each key once."""
+    seen: dict[str, Entry] = {}
+    for record in state.steps():
+        if record.name not in LABEL_STEPS:
+            continue
+        for key, role in zip(record.result["keys"], record.result["roles"], strict=True):
+            if key is not None:
+                seen.setdefault(key, Entry(key, record.iteration, record.name, role))
+    return list(seen.values())
+
+
+def read_labels(found: Sequence[Entry], store: LabelStore) -> list[Label]:
+    """Read the labels of entries. Raises CorruptFileError where one is missing."""
+    labels = []
+    for entry in found:
+        label = store.get(entry.key)
+        if label is None:
+            raise CorruptFileError(
+                f"{store.directory}: label {entry.key[:12]} of iteration {entry.iteration} is "
+                "missing. Restore the folder from a copy, or start in a new work directory"
+            )
+        labels.append(label)
+    return labels
+
+
+def split_of(found: Sequence[Entry], labels: Sequence[Label], seed: int) -> dict[str, str]:
+    """Return the side (train, validation, test) of every label by its key.
+
+    What is pinned stays where it is; the rest goes to training or validation by the hash of
+    its group's name. A label never changes sides later, and a group is never divided: a
+    group that gave a test structure is taken out of the pool when it is drawn.
+    """
+    sides: dict[str, str] = {}
+    for entry, label in zip(found, labels, strict=True):
+        role = entry.role
+        if role == FREE:
+            validates = side_of(group_of(label.atoms), _FREE_FRACTIONS, seed) == 1
+            role = VALIDATION if validates else TRAIN
+        sides[entry.key] = role
+    return sides
+
+
+def load(state: CampaignState, store: LabelStore, seed: int) -> Dataset:
+    """Read all labels of the campaign and split them."""
+    found = entries(state)
+    labels = read_labels(found, store)
+    sides = split_of(found, labels, seed)
+    parts: dict[str, list[Atoms]] = {TRAIN: [], VALIDATION: [], TEST: []}
+    for entry, label in zip(found, labels, strict=True):
+        atoms = label.atoms
+        atoms.info["label"] = entry.key
+        atoms.info["iteration"] = entry.iteration
+        parts[sides[entry.key]].append(atoms)
+    return Dataset(*(tuple(parts[side]) for side in (TRAIN, VALIDATION, TEST)))

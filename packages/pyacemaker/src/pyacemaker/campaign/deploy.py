@@ -1,0 +1,112 @@
+"""What the user takes away: the potential with its certificate, the data, the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyacemaker.campaign.dataset import entries, read_labels, split_of
+from pyacemaker.campaign.outcome import Ending, Outcome
+from pyacemaker.campaign.report_data import report_data
+from pyacemaker.campaign.state import CampaignState
+from pyacemaker.files import sync_folder, write_whole
+from pyacemaker.labels import LabelStore
+from pyacemaker.report.render import write_report as write_report_file
+
+if TYPE_CHECKING:
+    from pyacemaker.campaign.orchestrator import Campaign
+
+POTENTIAL, REPORT, DATA = "potential", "report.html", "dataset.extxyz"
+
+
+def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Outcome) -> Path:
+    """Copy the potential that passed into the work directory, with its certificate."""
+    journal = campaign.journal
+    journal.checked(fit["manifest"])
+    target = journal.workdir / POTENTIAL
+    fresh = journal.workdir / f".{POTENTIAL}.{uuid.uuid4().hex}"
+    shutil.copytree(journal.workdir / fit["potential"], fresh)
+    certified = outcome.ending is Ending.CONVERGED
+    checks = campaign.state.result(iteration, "validate") or {"checks": []}
+    last = campaign.state.result(iteration, "certificate") if certified else None
+    certificate = {
+        "certified": certified,
+        "reason": outcome.reason,
+        "iteration": iteration,
+        "elements": list(campaign.settings.elements),
+        "checks": checks["checks"] + (last["checks"] if last else []),
+    }
+    write_whole(fresh / "certificate.json", json.dumps(certificate, indent=1))
+    if target.exists():
+        old = journal.workdir / f".{POTENTIAL}.{uuid.uuid4().hex}"
+        target.rename(old)
+        fresh.rename(target)
+        shutil.rmtree(old)
+    else:
+        fresh.rename(target)
+    sync_folder(journal.workdir)
+    return target
+
+
+def write_report(campaign: Campaign, outcome: Outcome | None = None) -> Path:
+    """Write report.html for what is known by now."""
+    path = campaign.journal.workdir / REPORT
+    write_report_file(
+        report_data(campaign.journal.workdir, campaign.state, campaign.store, outcome), path
+    )
+    return path
+
+
+def report_from(workdir: Path) -> Path:
+    """Write report.html of a campaign that another process may be running.
+
+    Raises StateError if there is no campaign in `workdir`.
+    """
+    state = CampaignState(workdir, read_only=True)
+    try:
+        found = state.fact("outcome")
+        outcome = Outcome(Ending(found["ending"]), found["reason"]) if found else None
+        path = workdir / REPORT
+        data = report_data(workdir, state, LabelStore(workdir / "labels"), outcome)
+        write_report_file(data, path)
+        return path
+    finally:
+        state.close()
+
+
+def finish(campaign: Campaign, outcome: Outcome) -> None:
+    """Write the report and the labelled data set of a campaign that has ended."""
+    write_dataset(campaign)
+    message = f"{outcome.ending}: {outcome.reason}"
+    log = campaign.state.log_lines()
+    if not log or log[-1].message != message:  # a finished campaign that is run again ends once
+        campaign.journal.note(0, "end", message)
+    write_report(campaign, outcome)
+
+
+def write_dataset(campaign: Campaign) -> Path:
+    """Write every label as extended XYZ, with its side of the split as `split`."""
+    from ase.io.extxyz import write_extxyz  # noqa: PLC0415 - slow to import, needed once
+
+    found = entries(campaign.state)
+    labels = read_labels(found, campaign.store)
+    sides = split_of(found, labels, campaign.settings.seed)
+    path = campaign.journal.workdir / DATA
+    fresh = path.with_name(f".{DATA}")
+    with fresh.open("w") as stream:
+        for entry, label in zip(found, labels, strict=True):
+            atoms = label.atoms.copy()
+            atoms.calc = label.atoms.calc
+            atoms.info = {
+                "split": sides[entry.key],
+                "iteration": entry.iteration,
+                "label": entry.key,
+                "provenance": json.dumps(label.atoms.info.get("provenance", {})),
+            }
+            write_extxyz(stream, [atoms])
+    write_whole(path, fresh.read_bytes())
+    fresh.unlink()
+    return path

@@ -1,0 +1,30 @@
+"""What the campaign tells whoever watches it: the terminal, a test, nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened.
+
+    `kind` is ``begin`` or ``end`` of a step, ``progress`` inside one (`data` has `done`
+    and `total`), or ``note``: a decision, also kept in the log. Iteration 0 is the
+    preparation.
+    """
+
+    kind: Literal["begin", "end", "progress", "note"]
+    iteration: int
+    step: str
+    message: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+Listener = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """Listen to nothing."""

@@ -1,0 +1,260 @@
+"""Explore, select, label: from what the last cycle left open to new labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+
+from pyacemaker.campaign import simulation
+from pyacemaker.campaign.budget import labels_left
+from pyacemaker.campaign.dataset import FREE, TEST, TRAIN, load
+from pyacemaker.campaign.errors import CampaignError
+from pyacemaker.campaign.labelling import label_batch
+from pyacemaker.generator.cold_start import cold_start
+from pyacemaker.generator.local import local_candidates
+from pyacemaker.provenance import group_of, provenance_of
+
+if TYPE_CHECKING:
+    from pyacemaker.campaign.orchestrator import Campaign
+    from pyacemaker.campaign.preparation import Prepared
+
+# More failures than this share of at least so many structures is no accident.
+_MAX_FAILED_SHARE = 0.5
+_MIN_TRIED = 6
+# Shares of a batch: what is required at most, and (of the first) what is kept for testing.
+_REQUIRED_SHARE = 0.4
+_TEST_SHARE = 0.15
+_LEAST_TESTS = 4
+# Labelled as they are: what the equation of state and the elastic constants rest on.
+_REQUIRED_FIRST = frozenset({"eos", "elastic"})
+# Drawn at random to test on: every structure of these is a draw of its own.
+_INDEPENDENT_DRAWS = frozenset({"distorted", "antisite"})
+_MATERIAL = _INDEPENDENT_DRAWS | {"local", "elastic", "vacancy", "interstitial"}
+
+
+def explore(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str, Any]:
+    """Gather candidates: from halts, from failed checks, or from nothing but the elements.
+
+    The result names two files: `required`, to be labelled as they are, and `pool`, from
+    which the selection chooses. `role` says on which side of the split the pool may fall.
+    """
+    journal = campaign.journal
+
+    def work(rng: np.random.Generator) -> dict[str, Any]:
+        required: list[Atoms] = []
+        source, role = "halts", TRAIN
+        pool = _round_halts(campaign, iteration, rng)
+        if not pool:
+            source, role = "cold start", FREE
+            required = _failed_properties(campaign, iteration - 1)
+            pool = cold_start(
+                campaign.settings.elements,
+                prepared.reference,
+                max(campaign.settings.selection.max_atoms, len(prepared.reference)),
+                rng,
+            )
+            if iteration == 1:
+                first = [provenance_of(a)["generator"] in _REQUIRED_FIRST for a in pool]
+                required = [a for a, wanted in zip(pool, first, strict=True) if wanted]
+                pool = [a for a, wanted in zip(pool, first, strict=True) if not wanted]
+            elif required:
+                source = "failed validation"
+            journal.note(iteration, "explore", _describe(required, pool))
+        for atoms in pool:  # the same name in another iteration is another draw
+            provenance_of(atoms)["group"] = f"{iteration}/{group_of(atoms)}"
+        folder = journal.folder(iteration)
+        return {
+            "source": source,
+            "role": role,
+            "required": journal.save(folder / "required.json", required),
+            "pool": journal.save(folder / "candidates.json", pool),
+            "count": len(required) + len(pool),
+        }
+
+    return journal.step(iteration, "explore", work)
+
+
+def _round_halts(campaign: Campaign, iteration: int, rng: np.random.Generator) -> list[Atoms]:
+    """Return candidates round every frame at which MD of the last iteration ended early."""
+    halts = simulation.halted_frames(campaign, iteration - 1)
+    pool: list[Atoms] = []
+    for name, frame in halts:
+        made = local_candidates(frame, name, rng)
+        pool += made.candidates
+        for remark in made.remarks:
+            campaign.journal.note(iteration, "explore", remark)
+    if halts:
+        text = f"{len(pool)} candidates round {len(halts)} halts"
+        campaign.journal.note(iteration, "explore", text)
+    return pool
+
+
+def _failed_properties(campaign: Campaign, iteration: int) -> list[Atoms]:
+    """Return the structures the failed checks of `iteration` ask for."""
+    verdict = campaign.state.result(iteration, "validate")
+    if verdict is None or verdict["passed"]:
+        return []
+    return campaign.journal.load(verdict["failure_structures"])
+
+
+def _describe(required: list[Atoms], pool: list[Atoms]) -> str:
+    kinds = Counter(provenance_of(atoms)["generator"] for atoms in pool)
+    text = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    return f"{len(pool)} candidates ({text}); {len(required)} required"
+
+
+def select(campaign: Campaign, iteration: int, explored: dict[str, Any]) -> dict[str, Any]:
+    """Choose what to label: what is required, then what D-optimality gains most from."""
+    journal = campaign.journal
+    settings = campaign.settings.selection
+
+    def work(rng: np.random.Generator) -> dict[str, Any]:
+        required = journal.load(explored["required"])
+        pool = journal.load(explored["pool"])
+        wanted = settings.initial_labels if iteration == 1 else settings.labels_per_iteration
+        wanted = min(wanted, labels_left(campaign))
+        held_out: list[Atoms] = []
+        if iteration == 1:
+            held_out, pool = hold_out(pool, max(_LEAST_TESTS, round(_TEST_SHARE * wanted)), rng)
+        # Part of a batch stays for what is new.
+        share = max(1, round(_REQUIRED_SHARE * wanted))
+        if len(required) > share:
+            spread = np.linspace(0, len(required) - 1, share).round().astype(int)
+            required = [required[index] for index in spread]
+        dataset = load(campaign.state, campaign.store, campaign.settings.seed)
+        current = [*dataset.train, *dataset.validation, *required]
+        # What lies on the test side must not be drawn again for training.
+        known = [*current, *dataset.test, *held_out]
+        count = max(0, wanted - len(required) - len(held_out))
+        chosen, gammas = choose(campaign, pool, known, count, rng)
+        roles = [TRAIN] * len(required) + [explored["role"]] * len(chosen)
+        roles += [TEST] * len(held_out)
+        highest = max(gammas, default=0.0)
+        journal.note(
+            iteration,
+            "select",
+            f"{len(chosen)} of {len(pool)} candidates by D-optimality (highest gamma "
+            f"{highest:.1f}), {len(required)} required, {len(held_out)} at random to test on",
+        )
+        path = journal.folder(iteration) / "selected.json"
+        return {
+            "selected": journal.save(path, required + chosen + held_out),
+            "roles": roles,
+            "gamma": gammas,
+        }
+
+    return journal.step(iteration, "select", work)
+
+
+def choose(
+    campaign: Campaign,
+    pool: list[Atoms],
+    known: list[Atoms],
+    count: int,
+    rng: np.random.Generator,
+) -> tuple[list[Atoms], list[float]]:
+    """Choose `count` of `pool`: part at random, part by D-optimality; return them with gamma.
+
+    Left alone, the largest determinant is that of dimers, surfaces and other crystals, and
+    of the wildest distortions: the potential would know the strange and guess at the
+    ordinary. So two fifths are drawn from the material as it looks when it vibrates, three
+    tenths are D-optimal within the material, the rest D-optimal within all. Candidates round
+    a halt are chosen by D-optimality alone. gamma is 0 for what was drawn.
+    """
+    thermal = [atoms for atoms in pool if is_thermal(atoms)]
+    material = [a for a in pool if provenance_of(a)["generator"] in _MATERIAL]
+    drawn = rng.permutation(len(thermal))[: round(0.4 * count)]
+    chosen = [thermal[index] for index in sorted(drawn)]
+    gammas = [0.0] * len(chosen)
+    for part, share in ((material, round(0.7 * count)), (pool, count)):
+        found = campaign.parts.selector.select(
+            part, [*known, *chosen], min(share, count) - len(chosen), rng
+        )
+        for index, gamma in zip(found.indices, found.gamma, strict=True):
+            provenance_of(part[index])["gamma_at_selection"] = gamma
+            chosen.append(part[index])
+            gammas.append(gamma)
+    return chosen, gammas
+
+
+def is_thermal(atoms: Atoms) -> bool:
+    """Say whether a distorted cell is one the crystal may visit by its own vibrations.
+
+    Displacements below 0.05 of the bond (Lindemann's criterion of melting is 0.1) and a
+    strain below 3 %.
+    """
+    found = provenance_of(atoms)
+    if found["generator"] not in _INDEPENDENT_DRAWS:
+        return False
+    bond = float(min(atoms.get_all_distances(mic=True)[np.triu_indices(len(atoms), 1)], default=2))
+    strain = np.abs(np.asarray(found.get("strain") or 0.0, dtype=float)).max()
+    return float(found.get("sigma_A") or 0.0) <= 0.055 * bond and bool(strain <= 0.03)
+
+
+def hold_out(
+    pool: list[Atoms], count: int, rng: np.random.Generator
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Draw `count` structures to test on, at random, before anything is chosen for training.
+
+    Only of what the crystal may visit by its vibrations (`is_thermal`): that is what the
+    potential is judged on. The rest of a drawn group leaves the pool with it. Returns
+    (drawn, rest of the pool).
+    """
+    eligible = [index for index, atoms in enumerate(pool) if is_thermal(atoms)]
+    wanted = min(count, len(eligible) // 2)
+    drawn: list[Atoms] = []
+    groups: set[str] = set()
+    for index in rng.permutation(eligible):
+        if len(drawn) == wanted:
+            break
+        if group_of(pool[index]) not in groups:
+            groups.add(group_of(pool[index]))
+            drawn.append(pool[index])
+    return drawn, [atoms for atoms in pool if group_of(atoms) not in groups]
+
+
+def label(
+    campaign: Campaign, iteration: int, chosen: dict[str, Any], prepared: Prepared
+) -> dict[str, Any]:
+    """Label what was chosen. Raises CampaignError when too large a share fails."""
+    journal = campaign.journal
+
+    def work(_: np.random.Generator) -> dict[str, Any]:
+        structures = journal.load(chosen["selected"])
+        return label_structures(campaign, iteration, "label", structures, chosen["roles"], prepared)
+
+    return journal.step(iteration, "label", work)
+
+
+def label_structures(
+    campaign: Campaign,
+    iteration: int,
+    step: str,
+    structures: list[Atoms],
+    roles: list[str],
+    prepared: Prepared,
+) -> dict[str, Any]:
+    """Label `structures` and return the result of a labelling step."""
+    journal = campaign.journal
+    batch = label_batch(
+        structures, prepared.oracle, campaign.store, campaign.executor, journal.progress
+    )
+    for key, diagnosis in batch.failures.items():
+        journal.note(iteration, step, f"label {key[:12]} failed: {diagnosis}")
+    tried = len(set(batch.keys) - {None}) + len(batch.failures)
+    if tried >= _MIN_TRIED and len(batch.failures) > _MAX_FAILED_SHARE * tried:
+        first = next(iter(batch.failures.values()))
+        raise CampaignError(
+            f"{len(batch.failures)} of {tried} labels failed, the first with: {first}. "
+            f"See {campaign.store.directory / 'failed'}; mend the cause, then run again with "
+            "--retry-failed"
+        )
+    return {
+        "keys": list(batch.keys),
+        "roles": roles,
+        "failures": batch.failures,
+        "computed": batch.computed,
+    }

@@ -1,0 +1,83 @@
+"""Label a batch: what the store has is taken from it, the rest runs in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from pyacemaker.execution.base import Executor
+from pyacemaker.labels import LabelStore
+from pyacemaker.oracle.base import Label, Oracle, OracleError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Keys in the order of the structures (None where labelling failed) and the failures."""
+
+    keys: tuple[str | None, ...]
+    failures: dict[str, str]
+    computed: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    atoms: Atoms
+    oracle: Oracle
+    store: Path
+    key: str
+
+
+def _label_one(task: _Task) -> str:
+    """Label one structure and store it at once, in the worker: nothing waits in memory."""
+    store = LabelStore(task.store)
+    label = task.oracle.label(task.atoms, store.workdir(task.key))
+    # The label belongs to the structure that was asked for, whatever box or order of atoms
+    # the code was given.
+    atoms = task.atoms.copy()
+    atoms.calc = SinglePointCalculator(atoms, **label.atoms.calc.results)
+    key = store.put(Label(atoms, label.settings, label.meta))
+    if key != task.key:
+        raise RuntimeError(
+            f"the {task.oracle.name} oracle labelled with other settings than it announced: "
+            f"{dict(label.settings)} instead of {task.oracle.settings(task.atoms)}"
+        )
+    return key
+
+
+def label_batch(
+    structures: Sequence[Atoms],
+    oracle: Oracle,
+    store: LabelStore,
+    executor: Executor,
+    on_done: Callable[[int, int], None],
+) -> Batch:
+    """Label `structures`; `on_done(done, total)` is called as each is finished.
+
+    A structure the oracle gives up on is recorded with its diagnosis and set aside; it is
+    not tried again. Any other exception is a defect and is raised.
+    """
+    keys = [store.key(atoms, oracle.settings(atoms)) for atoms in structures]
+    known = {key: store.failure(key) for key in keys}
+    failures = {key: failure.diagnosis for key, failure in known.items() if failure is not None}
+    missing: dict[str, Atoms] = {}
+    for key, atoms in zip(keys, structures, strict=True):
+        if key not in failures and not store.contains(key):
+            missing.setdefault(key, atoms)
+    done = len(set(keys)) - len(missing)
+    total = len(set(keys))
+    on_done(done, total)
+    tasks = [_Task(atoms, oracle, store.directory, key) for key, atoms in missing.items()]
+    for outcome in executor.map_unordered(_label_one, tasks):
+        if isinstance(outcome.error, OracleError):
+            atoms = tasks[outcome.index].atoms
+            key = store.put_failure(atoms, oracle.settings(atoms), outcome.error)
+            failures[key] = outcome.error.diagnosis
+        elif outcome.error is not None:
+            raise outcome.error
+        done += 1
+        on_done(done, total)
+    return Batch(tuple(None if key in failures else key for key in keys), failures, len(tasks))

@@ -1,0 +1,64 @@
+"""The components of a campaign, made from its settings: one of each role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pyacemaker.config.settings import CampaignSettings
+from pyacemaker.dynamics.base import Dynamics
+from pyacemaker.dynamics.choose import make_dynamics
+from pyacemaker.execution.base import Executor
+from pyacemaker.execution.parsl_executor import ParslExecutor
+from pyacemaker.oracle.base import Oracle
+from pyacemaker.oracle.espresso.oracle import EspressoOracle
+from pyacemaker.oracle.settings import ASESettings, EspressoSettings, make_oracle
+from pyacemaker.selection.base import Selector
+from pyacemaker.selection.maxvol import MaxVolSelector
+from pyacemaker.trainer.base import Trainer
+from pyacemaker.trainer.finnis_sinclair import FinnisSinclairTrainer
+from pyacemaker.trainer.pacemaker import LinearTrainer
+from pyacemaker.validator.base import Check
+from pyacemaker.validator.run import make_checks
+from pyacemaker.validator.test_error import TestErrorCheck
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the orchestrator works with. A test may replace any of them."""
+
+    make_oracle: Callable[[EspressoSettings | ASESettings], Oracle]
+    selector: Selector
+    trainer: Trainer
+    dynamics: Dynamics
+    checks: Sequence[Check]
+    test_check: Check
+    executor: Callable[[int], Executor]
+
+
+def make_parts(settings: CampaignSettings, say: Say) -> Parts:
+    """Return the parts `settings` ask for. `say` is told what takes long, such as a build.
+
+    Raises DynamicsError or PartError, with the remedy, where a part cannot be had.
+    """
+    oracle = make_oracle(settings.oracle)
+    if isinstance(oracle, EspressoOracle):
+        oracle.prepare(settings.elements, say)
+    checks = make_checks(settings.validation)
+    return Parts(
+        make_oracle=make_oracle,
+        selector=MaxVolSelector.for_elements(settings.elements, settings.trainer),
+        trainer=_make_trainer(settings, say),
+        dynamics=make_dynamics(settings.dynamics.engine, settings.dynamics.lammps_command, say),
+        checks=checks,
+        test_check=TestErrorCheck(settings.validation),
+        executor=ParslExecutor,
+    )
+
+
+def _make_trainer(settings: CampaignSettings, say: Say) -> Trainer:
+    if settings.trainer.fit == "finnis-sinclair":
+        return FinnisSinclairTrainer(settings.trainer, say)
+    return LinearTrainer(settings.trainer)

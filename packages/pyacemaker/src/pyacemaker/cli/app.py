@@ -1,0 +1,215 @@
+"""Commands, options, exit codes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+import pyacemaker
+from pyacemaker.campaign.outcome import EXIT_USAGE
+from pyacemaker.config.load import ConfigError, load_config
+
+if TYPE_CHECKING:
+    from pyacemaker.config.resolve import Resolved
+
+EXIT_CODES_HELP = (
+    "Exit codes: 0 converged (the potential is certified); 1 failed; 2 bad usage, a configuration "
+    "that is refused, or a work directory in use; 3 a budget is spent; 130 interrupted (run again "
+    "to go on)."
+)
+
+app = typer.Typer(
+    help="From a list of elements to a certified interatomic potential.",
+    epilog=EXIT_CODES_HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(help="Look at a configuration.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+ConfigFile = Annotated[
+    Path,
+    typer.Argument(help="The campaign's YAML; `pyacemaker init` writes one.", metavar="CONFIG"),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def refuse(message: str, code: int = EXIT_USAGE) -> typer.Exit:
+    """Say why on standard error and return the exit to raise."""
+    stderr.print(
+        f"pyacemaker: {message}", style="red", markup=False, highlight=False, soft_wrap=True
+    )
+    return typer.Exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def version_option(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """From a list of elements to a certified interatomic potential."""
+    if version:
+        typer.echo(f"pyacemaker {pyacemaker.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def init(
+    elements: Annotated[
+        list[str], typer.Option("--elements", "-e", help="Chemical symbols, one after the other.")
+    ],
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
+        "config.yaml"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a configuration: the elements, and every other key as a comment with its default."""
+    from pyacemaker.config.template import write_template  # noqa: PLC0415 - quick --help
+
+    symbols = [
+        name for text in (*elements, *(more or ())) for name in text.replace(",", " ").split()
+    ]
+    try:
+        write_template(symbols, output, force=force)
+    except (ConfigError, FileExistsError, ValueError) as error:
+        raise refuse(str(error)) from error
+    stdout.print(f"wrote {output}; next: pyacemaker run {output}", markup=False, highlight=False)
+
+
+@config_app.command("show")
+def config_show(config: ConfigFile, as_json: JsonFlag = False) -> None:
+    """Print every resolved value, its unit, and where it came from."""
+    resolved = _resolved(config)
+    if as_json:
+        typer.echo(json.dumps([asdict(entry) for entry in resolved.entries], indent=1))
+        return
+    for row in _rows(resolved):
+        value = Text.assemble((row["key"], "bold"), f": {row['value']} {row['unit']}".rstrip())
+        why = Text.assemble((row["source"], "cyan"), (f", {row['explanation']}", "dim"))
+        stdout.print(value)
+        stdout.print(Padding(why, (0, 0, 0, 4)))
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON schema of a configuration, for editors."""
+    from pyacemaker.config.schema import schema_text  # noqa: PLC0415
+
+    typer.echo(schema_text())
+
+
+@app.command(epilog=EXIT_CODES_HELP)
+def run(
+    config: ConfigFile,
+    workdir: Annotated[
+        Path | None,
+        typer.Option("--workdir", "-w", help="Where it works; by default the YAML's name, here."),
+    ] = None,
+    as_json: JsonFlag = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try structures again that could not be labelled."),
+    ] = False,
+) -> None:
+    """Run a campaign, or go on with the one in the work directory.
+
+    It can be stopped at any moment, by Ctrl-C or by a crash: run the same command again and
+    it goes on from there. No finished label is computed twice.
+    """
+    from pyacemaker.cli.running import run_with_words  # noqa: PLC0415
+
+    resolved = _resolved(config)
+    where = workdir or Path(config.stem)
+    raise typer.Exit(
+        run_with_words(resolved.settings, config, where, _rows(resolved), as_json, retry_failed)
+    )
+
+
+@app.command()
+def status(
+    workdir: Annotated[Path, typer.Argument(help="A campaign's work directory.", metavar="DIR")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell how far a campaign is; it may be running, and is not disturbed."""
+    from pyacemaker.campaign.state import StateError  # noqa: PLC0415
+    from pyacemaker.campaign.status import status_of  # noqa: PLC0415
+    from pyacemaker.cli.showing import print_status  # noqa: PLC0415
+
+    try:
+        found = status_of(workdir)
+    except StateError as error:
+        raise refuse(str(error)) from error
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        print_status(stdout, found)
+
+
+@app.command()
+def report(
+    workdir: Annotated[Path, typer.Argument(help="A campaign's work directory.", metavar="DIR")],
+) -> None:
+    """Write report.html anew from what the campaign has done so far."""
+    from pyacemaker.campaign.deploy import report_from  # noqa: PLC0415
+    from pyacemaker.campaign.state import StateError  # noqa: PLC0415
+
+    try:
+        path = report_from(workdir)
+    except StateError as error:
+        raise refuse(str(error)) from error
+    typer.echo(path)
+
+
+@app.command("build-plugin")
+def build_plugin() -> None:
+    """Build the ML-PACE plugin for LAMMPS, once; `run` does it by itself when it is needed."""
+    from pyacemaker.parts.mlpace_plugin import build_plugin as build  # noqa: PLC0415
+    from pyacemaker.parts.sources import PartError  # noqa: PLC0415
+
+    try:
+        path = build(say=lambda text: stdout.print(text, markup=False, highlight=False))
+    except PartError as error:
+        raise refuse(str(error), code=1) from error
+    typer.echo(path)
+
+
+def _resolved(config: Path) -> Resolved:
+    from pyacemaker.config.resolve import resolve  # noqa: PLC0415
+
+    try:
+        return resolve(load_config(config), config.parent)
+    except ConfigError as error:
+        raise refuse(str(error)) from error
+
+
+def _rows(resolved: Resolved) -> list[dict[str, str]]:
+    from pyacemaker.config.show import format_resolved  # noqa: PLC0415
+
+    return [asdict(row) for row in format_resolved(resolved)]
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line."""
+    # Libraries report their own progress as INFO on the root logger; ours is told by `watch`.
+    logging.getLogger("parsl").setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, _interrupt)  # a batch system's polite stop is a Ctrl-C
+    app()

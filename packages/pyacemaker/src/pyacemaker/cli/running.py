@@ -1,0 +1,116 @@
+"""`pyacemaker run`: the campaign with its words, whatever way it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from pyacemaker.campaign.deploy import DATA, POTENTIAL, REPORT
+from pyacemaker.campaign.errors import CampaignError
+from pyacemaker.campaign.orchestrator import run_campaign
+from pyacemaker.campaign.outcome import EXIT_CODES, EXIT_USAGE, Ending, Outcome
+from pyacemaker.campaign.parts import make_parts
+from pyacemaker.campaign.state import StateError
+from pyacemaker.cli import watch
+from pyacemaker.config.settings import CampaignSettings
+from pyacemaker.dynamics.base import DynamicsError
+from pyacemaker.files import AlreadyLockedError
+from pyacemaker.generator.base import GeneratorError
+from pyacemaker.labels import CorruptLabelError
+from pyacemaker.oracle.base import OracleError
+from pyacemaker.oracle.upf import PseudopotentialError
+from pyacemaker.parts.sources import PartError
+from pyacemaker.potential import PotentialError
+from pyacemaker.process import StoppedError
+from pyacemaker.structures import CorruptFileError
+
+# Reasons that are somebody's to mend, told in their own words; anything else is a defect.
+_KNOWN = (
+    CampaignError,
+    StateError,
+    CorruptFileError,
+    CorruptLabelError,
+    PotentialError,
+    PartError,
+    DynamicsError,
+    GeneratorError,
+    OracleError,
+    PseudopotentialError,
+)
+
+
+def run_with_words(
+    settings: CampaignSettings,
+    config: Path,
+    workdir: Path,
+    rows: list[dict[str, str]],
+    as_json: bool,
+    retry_failed: bool,
+) -> int:
+    """Run the campaign, show it, and return the exit code."""
+    console = Console(stderr=as_json)
+    start = time.monotonic()
+    if as_json:
+        view = watch.json_lines()
+    elif console.is_terminal:
+        view = watch.live(console, settings)
+    else:
+        view = watch.plain(settings)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    command = f"pyacemaker run {config} --workdir {workdir}"
+    say(f"{'-'.join(settings.elements)} campaign in {workdir}")
+    try:
+        parts = make_parts(settings, say)
+        with view as listener:
+            outcome = run_campaign(
+                settings,
+                workdir,
+                parts,
+                listener,
+                settings_rows=rows,
+                retry_failed=retry_failed,
+            )
+    except (KeyboardInterrupt, StoppedError):
+        say(f"\nStopped. Everything finished is kept. Go on with:  {command}")
+        return EXIT_CODES[Ending.INTERRUPTED]
+    except AlreadyLockedError as error:
+        say(f"pyacemaker: another run works in {workdir} ({error}); wait for it, or stop it first")
+        return EXIT_USAGE
+    except _KNOWN as error:
+        say(f"pyacemaker: the campaign failed: {error}")
+        return EXIT_CODES[Ending.FAILED]
+    if as_json:
+        typer.echo(json.dumps(_summary(outcome, workdir)))
+    else:
+        _print_end(console, outcome, workdir, time.monotonic() - start)
+    return outcome.exit_code
+
+
+def _places(workdir: Path) -> dict[str, str]:
+    return {
+        what: str(workdir / name)
+        for what, name in (("report", REPORT), ("potential", POTENTIAL), ("data", DATA))
+        if (workdir / name).exists()
+    }
+
+
+def _summary(outcome: Outcome, workdir: Path) -> dict[str, Any]:
+    return {"event": "outcome", "ending": outcome.ending, "reason": outcome.reason} | _places(
+        workdir
+    )
+
+
+def _print_end(console: Console, outcome: Outcome, workdir: Path, wall_s: float) -> None:
+    colour = {"converged": "bold green", "budget": "bold yellow"}.get(outcome.ending, "bold red")
+    console.print(f"\n{outcome.ending.upper()}: {outcome.reason}", style=colour, markup=False)
+    console.print(f"in {watch.duration(wall_s)}", style="dim")
+    for what, place in _places(workdir).items():
+        console.print(f"  {what:<10} {place}", markup=False, highlight=False, soft_wrap=True)

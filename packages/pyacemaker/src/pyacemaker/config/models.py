@@ -1,0 +1,262 @@
+"""What a user may write: ten keys, of which only `elements` is required.
+
+The sections' keys are the settings of the parts themselves, every one optional: what is
+left out is decided by `resolve` from the elements.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    create_model,
+    field_validator,
+)
+
+from pyacemaker.config.nearest import SYMBOLS, nearest_symbol
+from pyacemaker.config.settings import (
+    BudgetSettings,
+    ConvergenceSettings,
+    DynamicsSettings,
+    SelectionSettings,
+)
+from pyacemaker.config.yaml_lines import KeyPath
+from pyacemaker.oracle.settings import ASESettings, EspressoSettings
+from pyacemaker.trainer.settings import TrainerSettings
+from pyacemaker.validator.settings import ValidationSettings
+
+_FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*\.?\d*)+")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a configuration was read: the file's name as the user gave it, and each key's line."""
+
+    file: str
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+
+    def line_of(self, path: KeyPath) -> int | None:
+        """Return the line (from 1) of `path`, or of the nearest key above it."""
+        for length in range(len(path), -1, -1):
+            if (line := self.lines.get(path[:length])) is not None:
+                return line
+        return None
+
+
+class Section(BaseModel):
+    """A group of keys; unknown ones are refused, infinities and NaN too."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+def _tuple(value: Any) -> Any:
+    """Take a list for the tuple it means, also where nothing else is converted."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _section(
+    name: str, doc: str, sources: Iterable[type[BaseModel]], without: Iterable[str] = (), **own: Any
+) -> type[Section]:
+    """Make a section of the fields of `sources`, each optional, with their bounds and words.
+
+    Keys shared by two sources keep the first one's bounds. `own` are further fields.
+    """
+    fields: dict[str, Any] = {}
+    for source in sources:
+        for key, info in source.model_fields.items():
+            if key in without or key in fields or key in own:
+                continue
+            bounded: Any = info.annotation
+            if type(None) in get_args(bounded):
+                left = [part for part in get_args(bounded) if part is not type(None)]
+                bounded = left[0] if len(left) == 1 else bounded
+            for bound in info.metadata:
+                bounded = Annotated[bounded, bound]
+            if "tuple" in str(info.annotation):
+                bounded = Annotated[bounded, BeforeValidator(_tuple)]
+            fields[key] = (bounded | None, Field(default=None, description=info.description))
+    return create_model(name, __base__=Section, __doc__=doc, **fields, **own)
+
+
+def _optional(kind: Any, description: str, **bounds: Any) -> Any:
+    return (Annotated[kind, Field(**bounds)] | None, Field(default=None, description=description))
+
+
+OracleSection = _section(
+    "OracleSection",
+    "Where labels come from: Quantum ESPRESSO, or any ASE calculator.",
+    [EspressoSettings, ASESettings],
+    without=["code"],
+    code=_optional(
+        str,
+        "espresso (Quantum ESPRESSO) or ase (any ASE calculator, named by `calculator`).",
+        pattern="^(espresso|ase)$",
+    ),
+    metallic=_optional(
+        bool, "true or false: whether the material has a Fermi surface, against our guess."
+    ),
+)
+TrainerSection = _section("TrainerSection", "How the potential is fitted.", [TrainerSettings])
+DynamicsSection = _section(
+    "DynamicsSection",
+    "Molecular dynamics under the watchdog on the extrapolation grade gamma.",
+    [DynamicsSettings],
+    without=["temperatures_K"],
+)
+ValidationSection = _section(
+    "ValidationSection",
+    "The gates a potential has to pass, and the errors at which the campaign is done.",
+    [ValidationSettings, ConvergenceSettings],
+    without=["energy_rmse_eV_per_atom", "force_rmse_eV_per_A", "md_ps"],  # told once, elsewhere
+)
+BudgetSection = _section(
+    "BudgetSection",
+    "What the campaign may spend, and in what portions; it ends when the budget is used up.",
+    [BudgetSettings, SelectionSettings],
+)
+
+
+def _elements(value: Any) -> Any:
+    """Take `Si`, `Ti O` and `Ti, O` for the lists they mean."""
+    if isinstance(value, str):
+        parts = [part for part in re.split(r"[\s,;-]+", value.strip()) if part]
+        return parts or value
+    return value
+
+
+def _temperatures(value: Any) -> Any:
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+_LIST_OF_SYMBOLS = {
+    "oneOf": [
+        {
+            "type": "array",
+            "items": {"type": "string", "enum": list(SYMBOLS)},
+            "minItems": 1,
+            "uniqueItems": True,
+        },
+        {"type": "string", "description": "One element, or several with spaces or commas."},
+    ]
+}
+
+
+class Config(Section):
+    """A campaign as its user describes it. Smallest: ``elements: [Si]``."""
+
+    elements: Annotated[
+        list[str],
+        BeforeValidator(_elements),
+        WithJsonSchema(_LIST_OF_SYMBOLS),
+        Field(
+            min_length=1,
+            max_length=len(SYMBOLS),
+            description="Chemical symbols, for example [Ti, O].",
+        ),
+    ]
+    structure: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The material's crystal: a structure file that ASE reads (relative to this "
+        "file), a prototype such as diamond, fcc, rocksalt, a formula, or both: rutile TiO2. "
+        "Default: the ground state expected of the elements.",
+    )
+    temperatures_K: Annotated[
+        list[Annotated[float, Field(gt=0, le=20_000)]] | None,
+        BeforeValidator(_temperatures),
+    ] = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Temperatures in K at which the potential must run without a halt. "
+        "Default: fractions of an estimated melting point.",
+    )
+    oracle: OracleSection = Field(  # type: ignore[valid-type]
+        default_factory=OracleSection, description="Where labels come from."
+    )
+    trainer: TrainerSection = Field(  # type: ignore[valid-type]
+        default_factory=TrainerSection, description="How the potential is fitted."
+    )
+    dynamics: DynamicsSection = Field(  # type: ignore[valid-type]
+        default_factory=DynamicsSection, description="Molecular dynamics under the watchdog."
+    )
+    validation: ValidationSection = Field(  # type: ignore[valid-type]
+        default_factory=ValidationSection, description="Gates and convergence."
+    )
+    budget: BudgetSection = Field(  # type: ignore[valid-type]
+        default_factory=BudgetSection, description="What the campaign may spend."
+    )
+    seed: int | None = Field(
+        default=None, ge=0, lt=2**32, description="Seed of the one random generator. Default: 1."
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Labels computed at the same time. Default: one for each CPU core.",
+    )
+
+    _origin: Origin | None = PrivateAttr(default=None)
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it was read, or None if it was made in Python."""
+        return self._origin
+
+    def with_origin(self, origin: Origin) -> Config:
+        """Return itself, told where it was read."""
+        self._origin = origin
+        return self
+
+    @field_validator("elements")
+    @classmethod
+    def _known_elements(cls, value: list[str]) -> list[str]:
+        if unknown := [symbol for symbol in value if symbol not in SYMBOLS]:
+            raise ValueError("; ".join(_not_an_element(symbol) for symbol in unknown))
+        if twice := sorted({symbol for symbol in value if value.count(symbol) > 1}):
+            raise ValueError(f"{', '.join(twice)} is given more than once")
+        return value
+
+    @field_validator("temperatures_K")
+    @classmethod
+    def _different_temperatures(cls, value: list[float] | None) -> list[float] | None:
+        for temperature in value or ():
+            if (value or []).count(temperature) > 1:
+                raise ValueError(f"{temperature:g} K is given more than once")
+        return value
+
+
+def _not_an_element(text: str) -> str:
+    if _FORMULA.fullmatch(text) and len(text) > 1:
+        parts = list(dict.fromkeys(re.findall(r"[A-Z][a-z]?", text)))
+        if all(part in SYMBOLS for part in parts) and (len(parts) > 1 or text not in parts):
+            return f"{text!r} is a formula; name its elements: [{', '.join(parts)}]"
+    meant = nearest_symbol(text)
+    return f"{text!r} is not an element" + (f"; did you mean {meant!r}?" if meant else "")
+
+
+def sections() -> dict[str, type[Section]]:
+    """Return the sections of `Config` by key."""
+    found = {}
+    for key, info in Config.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            found[key] = info.annotation
+    return found
+
+
+def valid_paths() -> Iterator[str]:
+    """Yield the dotted path of every key a user may write."""
+    nested = sections()
+    for key in Config.model_fields:
+        yield key
+        if key in nested:
+            yield from (f"{key}.{inner}" for inner in nested[key].model_fields)

@@ -1,0 +1,41 @@
+"""The JSON schema of a configuration file, for editors (completion, hints, errors as you type).
+
+In VS Code: ``# yaml-language-server: $schema=config.schema.json`` as a file's first line.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from pyacemaker.config.models import Config
+
+SCHEMA_ID = "urn:pyacemaker:config:1"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema (draft 2020-12) of what `load_config` accepts."""
+    body = Config.model_json_schema(mode="validation")
+    body.pop("title", None)
+    body.pop("description", None)
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "$id": SCHEMA_ID,
+        "title": "pyacemaker configuration",
+        "description": "A campaign that makes an interatomic potential. Smallest: elements: [Si]",
+        **body,
+    }
+
+
+def schema_text() -> str:
+    """Return the schema as it is kept in docs/config.schema.json."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    Path(sys.argv[1]).write_text(schema_text(), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Structures worth labelling, made without a model or round a halt."""

@@ -1,0 +1,161 @@
+"""What an oracle is asked to compute with, and the oracle made from it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from pyacemaker.oracle.base import Oracle
+
+
+def _words(value: Any) -> Any:
+    """Take a shell-like line for the list of words it means."""
+    return tuple(shlex.split(value)) if isinstance(value, str) else value
+
+
+Functional = Literal["PBE", "PBEsol", "LDA"]
+Table = Literal["standard", "stringent"]
+
+
+class EspressoSettings(BaseModel):
+    """Labels by Quantum ESPRESSO's pw.x: one SCF with forces and stress per structure.
+
+    `pseudopotentials.suggested_cutoffs` gives the two cutoffs from the pseudopotential
+    files themselves; `cutoff_gate.converge_cutoff` then makes sure of them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    code: Literal["espresso"] = "espresso"
+    command: Annotated[tuple[str, ...], BeforeValidator(_words), Field(min_length=1)] | None = (
+        Field(
+            default=None,
+            description="Command line of your own pw.x, for example mpirun -np 4 pw.x; null: "
+            "Quantum ESPRESSO 7.2 from the package index, in an environment of its own.",
+        )
+    )
+    functional: Functional = Field(
+        default="PBE", description="Exchange-correlation functional: PBE, PBEsol or LDA."
+    )
+    pseudopotentials: str = Field(
+        default="pseudodojo",
+        min_length=1,
+        description="pseudodojo (fetched and verified), or a folder of UPF files of your own, with "
+        "an SSSP-style JSON of file names, md5 and cutoffs.",
+    )
+    table: Table = Field(
+        default="standard", description="PseudoDojo's accuracy table: standard or stringent."
+    )
+    ecutwfc_Ry: float = Field(gt=0, le=1000, description="Cutoff of the wavefunctions in Ry.")
+    ecutrho_Ry: float = Field(
+        gt=0, le=16000, description="Cutoff of the density in Ry, at least 4 ecutwfc_Ry."
+    )
+    kspacing_per_A: float = Field(
+        default=0.25,
+        gt=0,
+        le=10,
+        description="Largest distance between k-points in 1/angstrom, 2 pi included (as VASP's "
+        "KSPACING); the mesh is centred on Gamma and has one point along vacuum.",
+    )
+    smearing: Literal["mv", "gauss", "fd", "none"] = Field(
+        default="mv",
+        description="Smearing of the occupations: mv (Marzari-Vanderbilt), gauss, fd "
+        "(Fermi-Dirac) or none (insulators with an even number of electrons).",
+    )
+    degauss_Ry: float = Field(
+        default=0.01, gt=0, le=0.2, description="Width of the smearing in Ry."
+    )
+    nspin: Literal[1, 2] = Field(
+        default=1, description="1: no spin polarisation; 2: collinear spins."
+    )
+    starting_magnetization: dict[str, Annotated[float, Field(ge=-1, le=1)]] = Field(
+        default_factory=dict,
+        description="With nspin 2, the starting magnetization of each element, from -1 to 1 (all "
+        "valence electrons spin down to all up); elements that are not named start at 0.",
+    )
+    conv_thr_Ry_per_atom: float = Field(
+        default=1e-8,
+        gt=0,
+        le=1e-3,
+        description="Estimated energy error in Ry per atom below which an SCF is converged.",
+    )
+    mixing_beta: float = Field(
+        default=0.7, gt=0, le=1, description="Part of the new density in each SCF step, 0 to 1."
+    )
+    electron_maxstep: int = Field(
+        default=80, ge=1, le=10_000, description="Most SCF steps of a first attempt."
+    )
+    max_attempts: int = Field(
+        default=3, ge=1, le=20, description="Most attempts at one structure, remedies included."
+    )
+    timeout_s: float = Field(
+        default=4 * 3600.0, gt=0, description="Seconds after which an attempt is stopped."
+    )
+    threads: int = Field(
+        default=1, ge=1, le=1024, description="Threads of the linear algebra in one label."
+    )
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if self.ecutrho_Ry < 3.999 * self.ecutwfc_Ry:
+            raise ValueError(
+                f"ecutrho_Ry ({self.ecutrho_Ry:g}) must be at least 4 times ecutwfc_Ry "
+                f"({self.ecutwfc_Ry:g}): the density holds products of two waves"
+            )
+        if self.nspin == 2 and self.smearing == "none":
+            raise ValueError(
+                "nspin 2 needs smeared occupations (smearing: mv, gauss or fd), so that the "
+                "magnetic moment can find itself"
+            )
+        if self.starting_magnetization and self.nspin == 1:
+            raise ValueError("starting_magnetization is only for nspin 2; set nspin: 2")
+        if self.nspin == 2 and not any(self.starting_magnetization.values()):
+            raise ValueError(
+                "nspin 2 without a starting_magnetization other than 0 ends without spins; give "
+                "one, for example {Fe: 0.4}"
+            )
+        return self
+
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
+
+
+class ASESettings(BaseModel):
+    """Labels by any ASE calculator that gives energy, forces and stress."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    code: Literal["ase"] = "ase"
+    calculator: str = Field(
+        description="Dotted name of an ASE calculator class, such as ase.calculators.emt.EMT.",
+    )
+    kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments of the calculator (plain values)."
+    )
+
+    @model_validator(mode="after")
+    def _looks_like_a_name(self) -> Self:
+        if not _DOTTED.fullmatch(self.calculator):
+            raise ValueError(
+                f"{self.calculator!r} is no dotted name of a class; give module and class, such as "
+                "ase.calculators.emt.EMT"
+            )
+        return self
+
+
+def make_oracle(settings: EspressoSettings | ASESettings) -> Oracle:
+    """Return the oracle of `settings`.
+
+    Nothing is fetched or started yet: pseudopotentials and program are looked for when
+    the first structure is given.
+    """
+    if isinstance(settings, EspressoSettings):
+        from pyacemaker.oracle.espresso.oracle import EspressoOracle  # noqa: PLC0415 - no cycle
+
+        return EspressoOracle(settings)
+    from pyacemaker.oracle.ase_oracle import ASEOracle  # noqa: PLC0415 - no cycle
+
+    return ASEOracle(settings)

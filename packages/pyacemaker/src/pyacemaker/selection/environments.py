@@ -1,0 +1,88 @@
+"""Structures as sets of atomic environments: what they add, and whether they are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from pyacemaker.trainer.active_set import orders_of, scales_of
+from pyacemaker.trainer.design import Projector
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Environments:
+    """The environments of one element in many structures.
+
+    `rows` (n x F) are B-projections divided by each function's usual size, ordered by
+    structure; `owner` (n) is the structure of each. Invariant under translation, rotation,
+    reflection and permutation of like atoms, because the projections are.
+    """
+
+    rows: Array
+    owner: NDArray[np.intp]
+
+    def of(self, structure: int) -> Array:
+        """Return the rows of one structure (its atoms of this element x F)."""
+        first, last = np.searchsorted(self.owner, [structure, structure + 1])
+        return self.rows[first:last]
+
+
+def environments_of(projector: Projector, structures: Sequence[Atoms]) -> dict[str, Environments]:
+    """Return the environments of every element. Raises PotentialError for unknown elements."""
+    parts = [projector.projections(atoms) for atoms in structures]
+    orders = orders_of(projector.basis)
+    found = {}
+    for element in projector.elements:
+        rows = np.vstack([np.zeros((0, projector.counts[element])), *(p[element] for p in parts)])
+        owner = np.repeat(np.arange(len(parts)), [len(p[element]) for p in parts])
+        found[element] = Environments(rows / scales_of(rows, orders[element]), owner)
+    return found
+
+
+class Seen:
+    """Remembers structures and recognises one that is the same again, or nearly.
+
+    Two structures are the same if every environment of either has one in the other whose
+    projections differ by less than `tolerance` of their own length (so a crystal and its
+    supercell are). 2e-3 is, for Cu and Si, a uniform strain of 1e-4, every atom moved by
+    0.0003 angstrom, or one atom of a perfect crystal by 0.005: less than a label can teach,
+    while a phonon calculation's 0.01 angstrom remains news.
+    """
+
+    def __init__(self, environments: dict[str, Environments], tolerance: float) -> None:
+        self._environments = environments
+        self._tolerance = tolerance
+        self._members: list[int] = []
+
+    def add(self, structure: int) -> None:
+        """Remember a structure."""
+        self._members.append(structure)
+
+    def knows(self, structure: int) -> bool:
+        """Say whether the same structure was added before."""
+        alike = np.ones(len(self._members), dtype=bool)
+        for environments in self._environments.values():
+            mine = environments.of(structure)
+            for place in np.flatnonzero(alike):
+                other = environments.of(self._members[place])
+                alike[place] = self._same(mine, other)
+            if not alike.any():
+                return False
+        return bool(alike.any())
+
+    def _same(self, mine: Array, other: Array) -> bool:
+        if len(mine) == 0 or len(other) == 0:
+            return len(mine) == len(other)
+        sizes = np.einsum("af,af->a", mine, mine)[:, None], np.einsum("bf,bf->b", other, other)
+        # A cheap look first: environments of unlike length are unlike.
+        if not np.isclose(np.sqrt(sizes[0].max()), np.sqrt(sizes[1].max()), rtol=0.1, atol=1e-12):
+            return False
+        apart = np.maximum(sizes[0] + sizes[1] - 2.0 * mine @ other.T, 0.0)
+        near = apart <= self._tolerance**2 * np.maximum(sizes[0], sizes[1]) + 1e-24
+        return bool(near.any(axis=1).all() and near.any(axis=0).all())

@@ -1,0 +1,278 @@
+"""The Finnis-Sinclair fit: non-linear, by the `pacemaker` command with its tensorpot backend.
+
+The energy of an atom is F = rho_1 + sgn(rho_2) sqrt|rho_2| (smooth at zero) of two ACE
+densities, and the radial functions are fitted too (Lysogorskiy et al., npj Comput. Mater. 7,
+97 (2021); Bochkarev et al., Phys. Rev. Mater. 6, 013804 (2022)). The fit starts from the
+parent potential where its basis is the same, else from the linear solution, which is the
+same model with rho_2 = 0: a start from zero would spend its first hundred iterations on what
+one least-squares solve gives in seconds.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+from pyace.basis import ACEBBasisSet, BBasisConfiguration
+
+from pyacemaker.parts.sources import PartError
+from pyacemaker.parts.tensorpot import TENSORPOT, tensorpot
+from pyacemaker.potential.directory import Potential, write_potential
+from pyacemaker.potential.manifest import BASIS, PotentialError
+from pyacemaker.trainer.active_set import active_sets_of_structures
+from pyacemaker.trainer.base import FitResult, TrainerError
+from pyacemaker.trainer.baseline import ZblBaseline, baseline_of
+from pyacemaker.trainer.basis import basis_configuration, functions_by_element
+from pyacemaker.trainer.finnis_sinclair_run import (
+    RESULT,
+    START,
+    Iteration,
+    Say,
+    kappa_of,
+    run_pacemaker,
+    write_input,
+)
+from pyacemaker.trainer.metrics import errors_of
+from pyacemaker.trainer.pacemaker import LinearTrainer, describe_active_sets
+from pyacemaker.trainer.settings import TrainerSettings
+from pyacemaker.trainer.targets import Target, targets_of
+
+
+class FinnisSinclairTrainer:
+    """Fits a Finnis-Sinclair ACE to the labels less the baseline.
+
+    The loss is, with the softening weights w_s and v_i of `trainer.targets` (normalised to
+    sum 1),
+
+        (1 - kappa) sum_s w_s^2 (dE / N)^2 + kappa sum_i (w_s v_i |dF_i|)^2
+
+    plus a very weak ridge; `fs_energy_fraction` sets kappa (see `kappa_of`). tensorpot fits no
+    stresses: they follow from energies of strained cells and from forces, and their error is
+    reported. pacemaker's input, log and table of iterations stay in ``<outdir>.pacemaker``
+    beside the potential.
+
+    The first fit on a machine makes an environment (see `parts.tensorpot`); `say` is told of
+    that and of the iterations.
+    """
+
+    name = "finnis-sinclair"
+
+    def __init__(self, settings: TrainerSettings | None = None, say: Say = lambda _: None) -> None:
+        self.settings = settings or TrainerSettings(fit="finnis-sinclair")
+        self.say = say
+
+    def fit(
+        self,
+        train: Sequence[Atoms],
+        validation: Sequence[Atoms],
+        reference_energies: Mapping[str, float],
+        outdir: Path,
+        rng: np.random.Generator,
+        parent: Path | None = None,
+    ) -> FitResult:
+        """Fit and write the potential; see `trainer.base.Trainer`."""
+        started = time.monotonic()
+        if not train:
+            raise TrainerError("the training set is empty: label structures first")
+        elements = sorted(reference_energies)
+        baseline = baseline_of(self.settings.baseline, elements)
+        targets = targets_of(train, reference_energies, baseline, self.settings)
+        targets_of(validation, reference_energies, baseline, self.settings)  # refuse bad ones now
+        try:
+            environment = tensorpot(self.say)
+        except PartError as error:
+            raise TrainerError(
+                f"{error}; or set trainer.fit to linear, which needs no environment of its own"
+            ) from error
+        workdir = outdir.with_name(f"{outdir.name}.pacemaker")
+        shutil.rmtree(workdir, ignore_errors=True)
+        workdir.mkdir(parents=True)
+        seed = int(rng.integers(2**31))
+        basis = basis_configuration(elements, self.settings, "finnis-sinclair")
+        start, start_name = self._start(basis, train, reference_energies, workdir, rng, parent)
+        start.save(str(workdir / START))
+        fitted, fitted_targets = _with_neighbours(
+            train, targets, float(ACEBBasisSet(basis).cutoffmax)
+        )
+        write_input(workdir, fitted, fitted_targets, elements, self.settings, seed)
+        done = run_pacemaker(workdir, environment, self.settings, self.say)
+        description = {
+            "kind": self.name,
+            "settings": self.settings.model_dump(mode="json"),
+            "seed": seed,
+            "started_from": start_name,
+            "iterations": done[-1].number,
+            "loss": done[-1].loss,
+            "kappa": kappa_of(fitted_targets, self.settings.fs_energy_fraction)[0],
+            "pins": [*TENSORPOT.pins, *TENSORPOT.pins_alone],
+        }
+        potential, about = _written(
+            outdir, workdir / RESULT, train, reference_energies, baseline, description
+        )
+        calculator = potential.calculator()
+        train_errors, train_gamma = errors_of(calculator, train)
+        validation_errors, validation_gamma = errors_of(calculator, validation)
+        metrics: dict[str, Any] = {
+            "train": train_errors,
+            "validation": validation_errors,
+            "gamma_max_train": train_gamma,
+            "gamma_max_validation": validation_gamma,
+            "history": _thinned(done),
+            **{k: v for k, v in about.items() if k not in {"settings", "pins"}},
+        }
+        for made_here in workdir.glob("*.pckl.gzip"):  # large, and JSON holds the same
+            made_here.unlink()
+        return FitResult(potential.directory, metrics, time.monotonic() - started)
+
+    def _start(
+        self,
+        basis: BBasisConfiguration,
+        train: Sequence[Atoms],
+        reference_energies: Mapping[str, float],
+        workdir: Path,
+        rng: np.random.Generator,
+        parent: Path | None,
+    ) -> tuple[BBasisConfiguration, str]:
+        """Return the potential to start from and what to call it."""
+        if parent is not None and (found := _of_parent(basis, parent)) is not None:
+            return found, "the parent potential"
+        self.say("finnis-sinclair fit: a linear solution to start from")
+        linear = LinearTrainer(self.settings).fit(
+            train, [], reference_energies, workdir / "linear", rng
+        )
+        source = BBasisConfiguration(str(linear.potential / BASIS))
+        found = with_coefficients_of(basis, source)
+        if found is None:
+            raise TrainerError("the linear and the finnis-sinclair basis differ: this is a defect")
+        return found, "a linear solution"
+
+
+def with_coefficients_of(
+    basis: BBasisConfiguration, source: BBasisConfiguration
+) -> BBasisConfiguration | None:
+    """Return `basis` with the coefficients of `source`, densities it lacks at zero.
+
+    None where the two are not made of the same functions: other elements, radial basis,
+    cutoff or terms, or more densities in `source`.
+    """
+    blocks, sources = basis.funcspecs_blocks, source.funcspecs_blocks
+    if [_shape(b) for b in blocks] != [_shape(b) for b in sources]:
+        return None
+    filled = []
+    for block, given in zip(blocks, sources, strict=True):
+        terms = {_term(f): list(f.coeffs) for f in given.funcspecs}
+        functions = list(block.funcspecs)
+        if terms.keys() != {_term(f) for f in functions}:
+            return None
+        for function in functions:
+            known, wanted = terms[_term(function)], len(function.coeffs)
+            if len(known) > wanted:
+                return None
+            function.coeffs = known + [0.0] * (wanted - len(known))
+        block.funcspecs = functions
+        block.radcoefficients = given.radcoefficients
+        filled.append(block)
+    result = basis.copy()
+    result.funcspecs_blocks = filled
+    return result
+
+
+def _of_parent(basis: BBasisConfiguration, parent: Path) -> BBasisConfiguration | None:
+    try:
+        directory = Potential.load(parent).directory
+    except PotentialError:
+        return None  # broken or gone: a linear solution will do as well
+    return with_coefficients_of(basis, BBasisConfiguration(str(directory / BASIS)))
+
+
+def _shape(block: Any) -> tuple[Any, ...]:
+    """Return what the radial functions of a block are made of."""
+    return (
+        block.block_name,
+        block.rcutij,
+        block.dcutij,
+        block.radbase,
+        tuple(block.radparameters),
+        np.shape(block.radcoefficients),
+    )
+
+
+def _term(function: Any) -> tuple[Any, ...]:
+    return (
+        tuple(function.elements),
+        tuple(function.ns),
+        tuple(function.ls),
+        tuple(function.LS),
+    )
+
+
+def _with_neighbours(
+    structures: Sequence[Atoms], targets: Sequence[Target], cutoff_A: float
+) -> tuple[list[Atoms], list[Target]]:
+    """Leave out isolated atoms: nothing is fitted to them, and pacemaker needs a pair."""
+    kept = [
+        (atoms, target)
+        for atoms, target in zip(structures, targets, strict=True)
+        if len(neighbor_list("i", atoms, cutoff_A))
+    ]
+    if not kept:
+        raise TrainerError(
+            "nothing to fit: no atom of the training set has a neighbour within the cutoff"
+        )
+    return [atoms for atoms, _ in kept], [target for _, target in kept]
+
+
+def _written(
+    outdir: Path,
+    result: Path,
+    train: Sequence[Atoms],
+    reference_energies: Mapping[str, float],
+    baseline: ZblBaseline,
+    description: Mapping[str, Any],
+) -> tuple[Potential, dict[str, Any]]:
+    """Write the potential directory from pacemaker's `result`."""
+    try:
+        config = BBasisConfiguration(str(result))
+        # The fit's user name, dates and reference energies of zero do not belong in a potential.
+        for name in list(config.metadata):
+            del config.metadata[name]
+        basis = ACEBBasisSet(config)
+        sets = active_sets_of_structures(basis, train)
+        about = dict(description) | {
+            "functions": functions_by_element(basis),
+            "active_set": describe_active_sets(sets),
+        }
+        potential = write_potential(
+            outdir,
+            basis=basis,
+            active_set_inverse={e: s.inverse for e, s in sets.items()},
+            reference_energies=reference_energies,
+            baseline=baseline,
+            fit=about,
+        )
+    except (PotentialError, RuntimeError) as error:
+        if isinstance(error, TrainerError):
+            raise
+        raise TrainerError(f"the fitted potential cannot be used: {error}") from error
+    return potential, about
+
+
+def _thinned(done: Sequence[Iteration], most: int = 100) -> list[dict[str, float]]:
+    """Return at most about `most` iterations of the fit's history, the last one always."""
+    step = max(1, len(done) // most)
+    chosen = [*done[:-1:step], done[-1]]
+    return [
+        {
+            "iteration": i.number,
+            "loss": i.loss,
+            "energy_rmse": i.energy_rmse,
+            "force_rmse": i.force_rmse,
+        }
+        for i in chosen
+    ]

@@ -1,0 +1,136 @@
+"""What the fit sees of a label: the label minus isolated atoms minus baseline, and its weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from pyacemaker.provenance import KEY
+from pyacemaker.trainer.base import TrainerError
+from pyacemaker.trainer.baseline import ZblBaseline
+from pyacemaker.trainer.settings import TrainerSettings
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The residual of one label and the weights of its rows.
+
+    `energy` (eV, whole structure), `forces` (N x 3, eV/angstrom), `stress` (6,
+    eV/angstrom^3; None where the label has none or the cell is not periodic in space).
+    `cohesive_energy` (eV/atom) is the label's energy above isolated atoms. `weight` (of all
+    rows) and `force_weights` (N) are the softening factors, at most 1 (see `soften`).
+    """
+
+    energy: float
+    forces: Array
+    stress: Array | None
+    cohesive_energy: float
+    weight: float
+    force_weights: Array
+
+
+def name_of(atoms: Atoms, index: int) -> str:
+    """Name a structure for a message: its place, formula and group."""
+    group = atoms.info.get(KEY, {}).get("group")
+    return f"structure {index} ({atoms.get_chemical_formula()}{f', {group}' if group else ''})"
+
+
+def targets_of(
+    structures: Sequence[Atoms],
+    reference_energies: Mapping[str, float],
+    baseline: ZblBaseline,
+    settings: TrainerSettings,
+    lowest: Mapping[str, float] | None = None,
+) -> list[Target]:
+    """Return the target of every labelled structure.
+
+    `lowest` (eV/atom, from `lowest_energies`) sets the zero of the softening; by default it is
+    taken from `structures` themselves. Raises TrainerError naming the structure that lacks
+    a label or whose label is not finite, and the element without a reference energy.
+    """
+    raw = [_labels(atoms, n, reference_energies) for n, atoms in enumerate(structures)]
+    cohesive = [
+        (energy - sum(reference_energies[s] for s in atoms.get_chemical_symbols())) / len(atoms)
+        for atoms, (energy, _, _) in zip(structures, raw, strict=True)
+    ]
+    zero = lowest if lowest is not None else lowest_energies(structures, cohesive)
+    targets = []
+    for atoms, (_, forces, label_stress), above in zip(structures, raw, cohesive, strict=True):
+        pairs = baseline.compute(atoms)
+        stress = None
+        if label_stress is not None:
+            virial = full_3x3_to_voigt_6_stress(pairs.virial)
+            stress = label_stress - virial / atoms.get_volume()
+        excess = max(0.0, above - _mixture(atoms, zero))
+        strength = np.linalg.norm(forces, axis=1)
+        targets.append(
+            Target(
+                energy=above * len(atoms) - pairs.energy,
+                forces=forces - pairs.forces,
+                stress=stress,
+                cohesive_energy=above,
+                weight=1.0 / (1.0 + excess / settings.soft_energy_eV),
+                force_weights=1.0 / (1.0 + strength / settings.soft_force_eV_per_A),
+            )
+        )
+    return targets
+
+
+def lowest_energies(structures: Sequence[Atoms], cohesive: Sequence[float]) -> dict[str, float]:
+    """Return for each element its lowest cohesive energy (eV/atom).
+
+    An element that never occurs alone gets the lowest energy of any structure it is in.
+    """
+    alone: dict[str, float] = {}
+    mixed: dict[str, float] = {}
+    for atoms, energy in zip(structures, cohesive, strict=True):
+        present = set(atoms.get_chemical_symbols())
+        for element in present:
+            mixed[element] = min(energy, mixed.get(element, np.inf))
+            if len(present) == 1:
+                alone[element] = min(energy, alone.get(element, np.inf))
+    return mixed | alone
+
+
+def _mixture(atoms: Atoms, lowest: Mapping[str, float]) -> float:
+    symbols = atoms.get_chemical_symbols()
+    known = [lowest[s] for s in symbols if s in lowest]
+    return float(np.mean(known)) if known else 0.0
+
+
+def _labels(
+    atoms: Atoms, index: int, reference_energies: Mapping[str, float]
+) -> tuple[float, Array, Array | None]:
+    name = name_of(atoms, index)
+    missing = sorted(set(atoms.get_chemical_symbols()) - set(reference_energies))
+    if missing:
+        raise TrainerError(f"{name}: no isolated-atom energy for {', '.join(missing)}")
+    if len(atoms) == 0:
+        raise TrainerError(f"structure {index} has no atoms")
+    results = atoms.calc.results if atoms.calc is not None else {}
+    for wanted in ("energy", "forces"):
+        if results.get(wanted) is None:
+            raise TrainerError(f"{name} carries no {wanted}: label it before the fit")
+    energy = float(results["energy"])
+    forces = np.asarray(results["forces"], dtype=float)
+    if forces.shape != (len(atoms), 3):
+        raise TrainerError(f"{name}: forces have the shape {forces.shape}, not ({len(atoms)}, 3)")
+    stress = results.get("stress")
+    if stress is not None and atoms.cell.rank == 3:
+        stress = np.asarray(stress, dtype=float)
+        if stress.shape == (3, 3):
+            stress = full_3x3_to_voigt_6_stress(stress)
+    else:
+        stress = None
+    if not np.isfinite(energy) or not np.isfinite(forces).all():
+        raise TrainerError(f"{name}: its energy or a force is not finite")
+    if stress is not None and not np.isfinite(stress).all():
+        raise TrainerError(f"{name}: its stress is not finite")
+    return energy, forces, stress
