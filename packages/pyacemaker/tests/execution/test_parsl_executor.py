@@ -164,6 +164,33 @@ def test_an_error_in_the_with_stops_the_running_thread() -> None:
     assert time.monotonic() - start < 15
 
 
+def test_a_stop_between_two_items_is_told_as_a_stop() -> None:
+    begun, closed = threading.Event(), threading.Event()
+
+    class Items(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            yield 1
+            begun.set()
+            assert closed.wait(10)
+            yield 2
+
+    told: list[str] = []
+
+    def wait_for_outcomes() -> None:
+        try:
+            list(executor.map_unordered(abs, Items()))
+        except RuntimeError as error:
+            told.append(str(error))
+
+    waiting = threading.Thread(target=wait_for_outcomes)
+    with ParslExecutor(1) as executor:
+        waiting.start()
+        assert begun.wait(10)
+    closed.set()
+    waiting.join(10)
+    assert told == ["the executor was stopped before all was done"]
+
+
 def test_nothing_is_written_where_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The campaign: the cycle, its state, and what it leaves behind."""

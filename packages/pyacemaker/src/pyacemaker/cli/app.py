@@ -101,8 +101,11 @@ def config_show(config: ConfigFile, as_json: JsonFlag = False) -> None:
     for row in _rows(resolved):
         value = Text.assemble((row["key"], "bold"), f": {row['value']} {row['unit']}".rstrip())
         why = Text.assemble((row["source"], "cyan"), (f", {row['explanation']}", "dim"))
-        stdout.print(value)
-        stdout.print(Padding(why, (0, 0, 0, 4)))
+        stdout.print(value, soft_wrap=not stdout.is_terminal)
+        if stdout.is_terminal:
+            stdout.print(Padding(why, (0, 0, 0, 4)))
+        else:  # one line each, whatever its length: for grep
+            stdout.print(Text("    ").append(why), soft_wrap=True)
 
 
 @config_app.command("schema")

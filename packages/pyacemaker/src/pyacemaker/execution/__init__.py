@@ -1,1 +1,1 @@
-"""TODO."""
+"""Work in parallel, behind one small interface."""

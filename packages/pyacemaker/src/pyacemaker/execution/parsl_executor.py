@@ -141,9 +141,7 @@ class ParslExecutor:
         try:
             for index, item in enumerate(items):
                 task = _Task(function, item, stops, threads)
-                future: Future[Any] = kernel.submit(
-                    _run, (task,), [self.kind], cache=False, ignore_for_cache=None, app_kwargs={}
-                )
+                future = self._submitted(kernel, task)
                 future.add_done_callback(partial(_hand_over, done, index))
             for _ in items:
                 while (ended := _next(done)) is None:
@@ -159,6 +157,18 @@ class ParslExecutor:
             if not isinstance(reason, GeneratorExit):
                 self._threads.interrupt()
             raise
+
+    def _submitted(self, kernel: DataFlowKernel, task: _Task[Any, Any]) -> Future[Any]:
+        try:
+            future: Future[Any] = kernel.submit(
+                _run, (task,), [self.kind], cache=False, ignore_for_cache=None, app_kwargs={}
+            )
+        except Exception as refused:
+            # The other thread closed the kernel between two items; any other refusal is a defect.
+            if self._kernel is not kernel:
+                raise RuntimeError(_STOPPED) from refused
+            raise
+        return future
 
     def _stop_file(self) -> Path:
         return self._folder / "stop"

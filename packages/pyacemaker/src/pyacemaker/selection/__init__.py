@@ -1,1 +1,1 @@
-"""TODO."""
+"""Which candidates are worth a label."""

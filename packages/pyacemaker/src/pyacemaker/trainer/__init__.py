@@ -1,1 +1,1 @@
-"""TODO."""
+"""From labels to a potential: targets, basis, fit, active set."""
