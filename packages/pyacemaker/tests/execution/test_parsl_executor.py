@@ -257,7 +257,9 @@ def test_every_socket_is_on_the_loopback(processes: ParslExecutor) -> None:
     me = psutil.Process()
     everything = [me, *me.children(recursive=True)]
     everything += [  # the workers have left the tree: Parsl starts them through a shell that ends
-        p for p in psutil.process_iter() if str(processes._folder) in " ".join(p.cmdline())
+        p
+        for p in psutil.process_iter(["cmdline"])  # None where it ended under our eyes
+        if str(processes._folder) in " ".join(p.info["cmdline"] or [])
     ]
     listening = {
         c.laddr.ip.removeprefix("::ffff:")

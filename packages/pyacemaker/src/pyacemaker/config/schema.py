@@ -20,13 +20,28 @@ def json_schema() -> dict[str, Any]:
     body = Config.model_json_schema(mode="validation")
     body.pop("title", None)
     body.pop("description", None)
-    return {
-        "$schema": GenerateJsonSchema.schema_dialect,
-        "$id": SCHEMA_ID,
-        "title": "pyacemaker configuration",
-        "description": "A campaign that makes an interatomic potential. Smallest: elements: [Si]",
-        **body,
-    }
+    return _plain_numbers(
+        {
+            "$schema": GenerateJsonSchema.schema_dialect,
+            "$id": SCHEMA_ID,
+            "title": "pyacemaker configuration",
+            "description": "A campaign that makes an interatomic potential. Smallest: elements: [Si]",
+            **body,
+        }
+    )
+
+
+def _plain_numbers(value: Any) -> Any:
+    """Return `value` with 0.0 as 0, for they are equal.
+
+    typing keeps one object for equal annotations, so which of the two a bound is written as
+    would depend on what was imported first.
+    """
+    if isinstance(value, dict):
+        return {key: _plain_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain_numbers(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def schema_text() -> str:
