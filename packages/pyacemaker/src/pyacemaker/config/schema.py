@@ -20,15 +20,14 @@ def json_schema() -> dict[str, Any]:
     body = Config.model_json_schema(mode="validation")
     body.pop("title", None)
     body.pop("description", None)
-    return _plain_numbers(
-        {
-            "$schema": GenerateJsonSchema.schema_dialect,
-            "$id": SCHEMA_ID,
-            "title": "pyacemaker configuration",
-            "description": "A campaign that makes an interatomic potential. Smallest: elements: [Si]",
-            **body,
-        }
-    )
+    schema = {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "$id": SCHEMA_ID,
+        "title": "pyacemaker configuration",
+        "description": "A campaign that makes an interatomic potential. Smallest: elements: [Si]",
+        **body,
+    }
+    return {key: _plain_numbers(value) for key, value in schema.items()}
 
 
 def _plain_numbers(value: Any) -> Any:
