@@ -110,7 +110,12 @@ def _summary(outcome: Outcome, workdir: Path) -> dict[str, Any]:
 
 def _print_end(console: Console, outcome: Outcome, workdir: Path, wall_s: float) -> None:
     colour = {"converged": "bold green", "budget": "bold yellow"}.get(outcome.ending, "bold red")
-    console.print(f"\n{outcome.ending.upper()}: {outcome.reason}", style=colour, markup=False)
+    console.print(
+        f"\n{outcome.ending.upper()}: {outcome.reason}",
+        style=colour,
+        markup=False,
+        soft_wrap=not console.is_terminal,
+    )
     console.print(f"in {watch.duration(wall_s)}", style="dim")
     for what, place in _places(workdir).items():
         console.print(f"  {what:<10} {place}", markup=False, highlight=False, soft_wrap=True)
