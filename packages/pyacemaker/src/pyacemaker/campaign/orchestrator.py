@@ -86,9 +86,7 @@ def run_campaign(
             preparation.remember_settings(state, settings)
             state.set_fact(
                 "settings_rows",
-                [
-                    {key: row[key] for key in _ROW_KEYS} for row in settings_rows
-                ],
+                [{key: row[key] for key in _ROW_KEYS} for row in settings_rows],
             )
             state.set_fact("outcome", None)
             journal = Journal(workdir, state, settings.seed, listener)
