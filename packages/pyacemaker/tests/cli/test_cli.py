@@ -165,6 +165,24 @@ def test_whatever_a_campaign_failed_of_its_status_is_failed(tmp_path: Path) -> N
     assert "/nonexistent/pw.x cannot be started" in found["reason"]
 
 
+@pytest.mark.real
+def test_a_code_that_never_converges_is_not_called_a_low_cutoff(tmp_path: Path) -> None:
+    config, code = tmp_path / "si.yaml", tmp_path / "pw.sh"
+    code.write_text(
+        "#!/bin/sh\ncat > /dev/null\necho '     Program PWSCF v.7.2 starts'\n"
+        "echo '     convergence NOT achieved after 100 iterations: stopping'\necho '   JOB DONE.'\n"
+    )
+    code.chmod(0o755)
+    config.write_text(
+        f"elements: [Si]\noracle: {{command: {code}, ecutwfc_Ry: 30, max_attempts: 1}}\n"
+        "dynamics: {engine: ase}\n"
+    )
+    done = runner.invoke(app, ["run", str(config), "--workdir", str(tmp_path / "work")])
+    assert done.exit_code == 1
+    assert "could not be labelled at any cutoff" in done.output
+    assert "not converge" in done.output
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.4, "0 s"), (59, "59 s"), (185, "3 min 05 s"), (7640, "2 h 07 min")],
