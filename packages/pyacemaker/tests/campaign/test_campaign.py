@@ -213,7 +213,7 @@ def test_kill_9_at_random_moments_changes_nothing(
         assert fits[0] == fits[1]
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_is_clean_and_says_how_to_go_on(
     quick_config: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:

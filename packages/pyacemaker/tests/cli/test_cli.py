@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -127,6 +128,59 @@ def test_a_second_run_in_one_work_directory_is_refused(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "another run works" in done.output
     assert str(os.getpid()) in done.output
+
+
+def test_a_work_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    config, work = tmp_path / "cu.yaml", tmp_path / "work"
+    config.write_text(EMT)
+    work.write_text("")
+    done = runner.invoke(app, ["run", str(config), "--workdir", str(work)])
+    assert done.exit_code == 2
+    assert "cannot be the work directory (" in done.output
+    assert "File exists" in done.output
+
+
+def test_a_full_disk_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "labels"))
+
+    config = tmp_path / "cu.yaml"
+    config.write_text(EMT + "dynamics: {engine: ase}\n")
+    monkeypatch.setattr("pyacemaker.cli.running.run_campaign", full)
+    done = runner.invoke(app, ["run", str(config), "--workdir", str(tmp_path / "work dir")])
+    assert done.exit_code == 1
+    assert "labels: No space left on device" in done.output
+    assert "work dir'" in done.output  # the command to go on with can be pasted
+
+
+def test_whatever_a_campaign_failed_of_its_status_is_failed(tmp_path: Path) -> None:
+    config, work = tmp_path / "si.yaml", tmp_path / "work"
+    config.write_text(
+        "elements: [Si]\noracle: {command: /nonexistent/pw.x}\ndynamics: {engine: ase}\n"
+    )
+    done = runner.invoke(app, ["run", str(config), "--workdir", str(work)])
+    assert done.exit_code == 1
+    found = json.loads(runner.invoke(app, ["status", str(work), "--json"]).output)
+    assert found["status"] == "failed"
+    assert "/nonexistent/pw.x cannot be started" in found["reason"]
+
+
+@pytest.mark.real
+def test_a_code_that_never_converges_is_not_called_a_low_cutoff(tmp_path: Path) -> None:
+    config, code = tmp_path / "si.yaml", tmp_path / "pw.sh"
+    code.write_text(
+        "#!/bin/sh\ncat > /dev/null\necho '     Program PWSCF v.7.2 starts'\n"
+        "echo '     convergence NOT achieved after 100 iterations: stopping'\necho '   JOB DONE.'\n"
+    )
+    code.chmod(0o755)
+    config.write_text(
+        f"elements: [Si]\noracle: {{command: {code}, ecutwfc_Ry: 30, max_attempts: 1}}\n"
+        "dynamics: {engine: ase}\n"
+    )
+    done = runner.invoke(app, ["run", str(config), "--workdir", str(tmp_path / "work")])
+    assert done.exit_code == 1
+    assert "could not be labelled at any cutoff" in done.output
+    assert "not converge" in done.output
 
 
 @pytest.mark.parametrize(

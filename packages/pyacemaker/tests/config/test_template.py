@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,3 +64,18 @@ def test_schema_describes_every_key() -> None:
             assert body.get("description"), f"{name}.{key}"
     assert "No" in schema["properties"]["elements"]["oneOf"][0]["items"]["enum"]
     assert template_text(["Si"]).startswith("# ")
+
+
+def test_schema_takes_the_short_forms_that_loading_takes() -> None:
+    schema = json_schema()
+    command = schema["$defs"]["OracleSection"]["properties"]["command"]
+    assert {"type": "string"} in _alternatives(command)
+    temperatures = _alternatives(schema["properties"]["temperatures_K"])
+    assert any(kind.get("type") == "number" for kind in temperatures)
+    assert {"type": "null"} in _alternatives(schema["properties"]["oracle"])
+
+
+def _alternatives(part: dict[str, Any]) -> list[dict[str, Any]]:
+    """All the kinds of value that `part` takes, however its unions are nested."""
+    inner = part.get("anyOf")
+    return [kind for one in inner for kind in _alternatives(one)] if inner else [part]

@@ -15,10 +15,10 @@ from ase.build import bulk
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pyacemaker.generator.base import GeneratorContext, GeneratorError
-from pyacemaker.generator.cold_start import ColdStart, cold_start
+from pyacemaker.generator.base import GeneratorError
+from pyacemaker.generator.cold_start import cold_start
 from pyacemaker.generator.contact import ORDINARY_CONTACT, SHORT_CONTACT, closest_contact
-from pyacemaker.generator.prototypes import EOS_FACTORS, reference_structure
+from pyacemaker.generator.prototypes import EOS_FACTORS
 from pyacemaker.provenance import group_of, provenance_of
 
 
@@ -195,12 +195,3 @@ def test_bad_requests_are_refused_in_one_line(elements, reference, max_atoms, sa
     with pytest.raises(GeneratorError, match=says) as caught:
         cold_start(elements, reference, max_atoms, np.random.default_rng(0))
     assert "\n" not in str(caught.value)
-
-
-def test_behind_the_interface():
-    context = GeneratorContext(("Cu",), reference_structure(["Cu"]), max_atoms=4, count=25)
-    first = ColdStart().propose(context, np.random.default_rng(2))
-    direct = cold_start(["Cu"], bulk("Cu"), 4, np.random.default_rng(2), count=25)
-    assert Counter(provenance_of(a)["generator"] for a in first) == Counter(
-        provenance_of(a)["generator"] for a in direct
-    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pyacemaker.campaign.dataset import entries
 from pyacemaker.campaign.errors import CampaignError
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
 
 _IDLE_ITERATIONS = 3
+# No-gos in a row of the same gates, by potentials that agree with the oracle: labels do not help.
+_SAME_NO_GOS = 6
 
 
 class BudgetSpentError(Exception):
@@ -56,7 +59,20 @@ def check_budget(campaign: Campaign, iteration: int, started: float) -> None:
 
 
 def _check_progress(campaign: Campaign) -> None:
-    """Raise CampaignError if the last iterations have not labelled anything new."""
+    """Raise CampaignError if going on would only spend the budget.
+
+    That is so when the last iterations have labelled nothing new, or when one potential after
+    the other passes the test of its errors and fails the same gates of physics: then the
+    oracle itself most likely finds the material unstable.
+    """
+    if stubborn := same_no_gos([r.result["checks"] for r in campaign.state.steps("validate")]):
+        raise CampaignError(
+            f"{_SAME_NO_GOS} potentials in a row agreed with the oracle on the test set and failed "
+            f"{', '.join(stubborn)}: most likely the oracle itself finds "
+            f"{campaign.settings.structure.name} unstable. Name a stable cell of the material "
+            "(structure), or leave those gates out (validation.gates), in a new work directory; "
+            "copy the folder 'labels' there to keep the labels"
+        )
     seen: set[str] = set()
     idle = 0
     for record in campaign.state.steps("label"):
@@ -70,3 +86,24 @@ def _check_progress(campaign: Campaign) -> None:
             "(trainer.functions_per_element), larger cells (budget.max_atoms) or a lower "
             "temperature may help"
         )
+
+
+def same_no_gos(verdicts: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Return the gates that each of the last verdicts failed, if no others and no test did.
+
+    `verdicts` holds the checks (name, passed) of each validation, oldest first.
+    """
+    last = verdicts[-_SAME_NO_GOS:]
+    if len(last) < _SAME_NO_GOS:
+        return []
+    failed = [{check["name"] for check in checks if not check["passed"]} for checks in last]
+    tested = all("test_error" in {check["name"] for check in checks} for checks in last)
+    about_errors = {"test_error", "consistency"}
+    if (
+        not tested
+        or not failed[0]
+        or failed[0] & about_errors
+        or any(f != failed[0] for f in failed)
+    ):
+        return []
+    return sorted(failed[0])

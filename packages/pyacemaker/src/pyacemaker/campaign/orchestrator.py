@@ -13,6 +13,7 @@ function starts a campaign and resumes one.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,12 +27,12 @@ from pyacemaker.campaign.events import Listener, silent
 from pyacemaker.campaign.journal import Journal
 from pyacemaker.campaign.outcome import Ending, Outcome
 from pyacemaker.campaign.parts import Parts
-from pyacemaker.campaign.state import CampaignState
+from pyacemaker.campaign.state import CampaignState, StateError
 from pyacemaker.config.settings import CampaignSettings
 from pyacemaker.execution.base import Executor
 from pyacemaker.files import locked
 from pyacemaker.labels import LabelStore
-from pyacemaker.process import allow_programs, stop_programs
+from pyacemaker.process import StoppedError, allow_programs, stop_programs
 
 _ROW_KEYS = ("key", "value", "unit", "source")
 
@@ -85,10 +86,7 @@ def run_campaign(
             preparation.remember_settings(state, settings)
             state.set_fact(
                 "settings_rows",
-                [
-                    {key: row[key] for key in ("key", "value", "unit", "source")}
-                    for row in settings_rows
-                ],
+                [{key: row[key] for key in _ROW_KEYS} for row in settings_rows],
             )
             state.set_fact("outcome", None)
             journal = Journal(workdir, state, settings.seed, listener)
@@ -106,6 +104,14 @@ def run_campaign(
                     failed = Outcome(Ending.FAILED, str(error))
                     _remember(state, failed)
                     deploy.finish(campaign, failed)
+                    raise
+                except (StateError, StoppedError):  # not to be written to, or not a failure
+                    raise
+                except Exception as error:
+                    # The state must say that it failed, whatever it failed of: `status` would
+                    # call it interrupted, and a script would start it again and again.
+                    with contextlib.suppress(Exception):
+                        _remember(state, Outcome(Ending.FAILED, str(error) or repr(error)))
                     raise
             _remember(state, outcome)
             return outcome

@@ -106,6 +106,11 @@ def _converged_oracle(campaign: Campaign, reference: Atoms) -> Oracle:
             campaign.journal.folder(0) / "cutoff",
         )
         if not report.passed:
+            if problem := report.rows[-1].problem if report.rows else "":
+                raise CampaignError(
+                    f"the reference structure could not be labelled at any cutoff up to "
+                    f"{report.ecutwfc_Ry:.0f} Ry: {problem}"
+                )
             raise CampaignError(
                 f"energy and pressure are not converged at {report.ecutwfc_Ry:.0f} Ry, the highest "
                 "cutoff that was tried. Set oracle.ecutwfc_Ry by hand, or choose softer "

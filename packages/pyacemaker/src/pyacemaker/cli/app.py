@@ -215,4 +215,6 @@ def main() -> None:
     # Libraries report their own progress as INFO on the root logger; ours is told by `watch`.
     logging.getLogger("parsl").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _interrupt)  # a batch system's polite stop is a Ctrl-C
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants to outlive it
+        signal.signal(signal.SIGHUP, _interrupt)
     app()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
+from sqlalchemy.exc import OperationalError
 
 from pyacemaker.campaign.deploy import DATA, POTENTIAL, REPORT
 from pyacemaker.campaign.errors import CampaignError
@@ -42,6 +45,9 @@ _KNOWN = (
     OracleError,
     PseudopotentialError,
 )
+_DISK_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+)
 
 
 def run_with_words(
@@ -65,7 +71,12 @@ def run_with_words(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    command = f"pyacemaker run {config} --workdir {workdir}"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        say(f"pyacemaker: {workdir}: cannot be the work directory ({_reason(error)})")
+        return EXIT_USAGE
+    command = f"pyacemaker run {shlex.quote(str(config))} --workdir {shlex.quote(str(workdir))}"
     say(f"{'-'.join(settings.elements)} campaign in {workdir}")
     try:
         parts = make_parts(settings, say)
@@ -87,11 +98,31 @@ def run_with_words(
     except _KNOWN as error:
         say(f"pyacemaker: the campaign failed: {error}")
         return EXIT_CODES[Ending.FAILED]
+    except (OSError, OperationalError) as error:
+        if not _is_of_the_disk(error):
+            raise
+        say(
+            f"pyacemaker: the campaign failed: {_reason(error)}. Everything finished is kept. "
+            f"Mend the disk or its rights, then go on with:  {command}"
+        )
+        return EXIT_CODES[Ending.FAILED]
     if as_json:
         typer.echo(json.dumps(_summary(outcome, workdir)))
     else:
         _print_end(console, outcome, workdir, time.monotonic() - start)
     return outcome.exit_code
+
+
+def _reason(error: OSError | OperationalError) -> str:
+    if isinstance(error, OperationalError):
+        return f"campaign.db: {error.orig}"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _is_of_the_disk(error: OSError | OperationalError) -> bool:
+    """Say whether the user's disk refused; anything else is a defect and shows its traceback."""
+    return isinstance(error, OperationalError) or error.errno in _DISK_ERRORS
 
 
 def _places(workdir: Path) -> dict[str, str]:

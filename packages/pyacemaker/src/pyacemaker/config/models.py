@@ -137,6 +137,7 @@ def _temperatures(value: Any) -> Any:
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+_Kelvin = Annotated[float, Field(gt=0, le=20_000)]
 _LIST_OF_SYMBOLS = {
     "oneOf": [
         {
@@ -171,8 +172,8 @@ class Config(Section):
         "Default: the ground state expected of the elements.",
     )
     temperatures_K: Annotated[
-        list[Annotated[float, Field(gt=0, le=20_000)]] | None,
-        BeforeValidator(_temperatures),
+        list[_Kelvin] | None,
+        BeforeValidator(_temperatures, json_schema_input_type=_Kelvin | list[_Kelvin] | None),
     ] = Field(
         default=None,
         min_length=1,

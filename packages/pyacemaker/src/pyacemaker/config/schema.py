@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from pyacemaker.config.models import Config
+from pyacemaker.config.models import Config, sections
 
 SCHEMA_ID = "urn:pyacemaker:config:1"
 
@@ -20,6 +20,9 @@ def json_schema() -> dict[str, Any]:
     body = Config.model_json_schema(mode="validation")
     body.pop("title", None)
     body.pop("description", None)
+    for name in sections():  # a section whose keys are all commented out is null, and accepted
+        properties = body["properties"][name]
+        properties["anyOf"] = [{"$ref": properties.pop("$ref")}, {"type": "null"}]
     schema = {
         "$schema": GenerateJsonSchema.schema_dialect,
         "$id": SCHEMA_ID,

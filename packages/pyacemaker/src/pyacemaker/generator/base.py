@@ -1,6 +1,6 @@
-"""The one interface of everything that proposes structures before they are labelled.
+"""What holds for every function that proposes structures before they are labelled.
 
-A generator takes plain data and returns plain ASE structures, each tagged by
+Each takes plain data and returns plain ASE structures, each tagged by
 :func:`pyacemaker.provenance.tag`. It runs no calculator. All randomness comes from the
 numpy Generator it is given: the same state of that Generator gives the same list,
 whatever ran before and whatever the process's hash seed is.
@@ -11,11 +11,8 @@ Lengths are in angstrom, volumes in angstrom^3, strains are dimensionless.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-from ase import Atoms
 from ase.data import atomic_numbers
 
 HEAVIEST = 96  # curium: the last covalent radius that was measured (Cordero et al., 2008)
@@ -23,38 +20,6 @@ HEAVIEST = 96  # curium: the last covalent radius that was measured (Cordero et 
 
 class GeneratorError(ValueError):
     """A request no generator can serve; one line that says what, and the remedy."""
-
-
-@dataclass(frozen=True)
-class GeneratorContext:
-    """What a generator may need to know about the campaign.
-
-    `reference` is the material's expected ground state (a perfect cell) or None where it
-    should be guessed from `elements`. `max_atoms` bounds every structure.
-    `box_cost_limit_A3` bounds the cell volume of every structure with vacuum (a plane-wave
-    code pays for vacuum as for matter); None leaves it to the generator.
-    `halted` is the frame at which a molecular dynamics run left the training domain (with
-    the array `gamma`), `group` the name under which its neighbours are kept together.
-    """
-
-    elements: tuple[str, ...]
-    reference: Atoms | None = None
-    max_atoms: int = 8
-    box_cost_limit_A3: float | None = None
-    count: int | None = None
-    halted: Atoms | None = None
-    group: str | None = None
-
-
-class Generator(Protocol):
-    """Proposes structures worth labelling."""
-
-    @property
-    def name(self) -> str:
-        """Short name for reports: ``cold_start``, ``local``."""
-
-    def propose(self, context: GeneratorContext, rng: np.random.Generator) -> list[Atoms]:
-        """Return tagged structures, none larger than `context.max_atoms`."""
 
 
 def checked_elements(elements: Sequence[str]) -> tuple[str, ...]:

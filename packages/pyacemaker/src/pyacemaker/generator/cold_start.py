@@ -16,7 +16,6 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 from pyacemaker.generator.base import (
-    GeneratorContext,
     GeneratorError,
     checked_elements,
     child,
@@ -117,23 +116,6 @@ def cold_start(
         *_defects(perfect, max_atoms, count, limit, streams["defects"]),
     ]
     return [a for a in structures if is_sound(a, _floor(a, perfect), max_atoms)]
-
-
-class ColdStart:
-    """`cold_start` behind the interface of all generators."""
-
-    name = "cold_start"
-
-    def propose(self, context: GeneratorContext, rng: np.random.Generator) -> list[Atoms]:
-        """Return the structures of the first cycle."""
-        return cold_start(
-            context.elements,
-            context.reference,
-            context.max_atoms,
-            rng,
-            count=context.count or 110,
-            box_cost_limit_A3=context.box_cost_limit_A3,
-        )
 
 
 def _checked_reference(symbols: tuple[str, ...], reference: Atoms | None, max_atoms: int) -> Atoms:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from pyacemaker.generator.base import GeneratorContext, GeneratorError
+from pyacemaker.generator.base import GeneratorError
 from pyacemaker.generator.contact import (
     HARD_FLOOR_A,
     bare,
@@ -100,25 +100,6 @@ def local_candidates(
             continue
         made.append(tag(copy, "local", group, sigma_A=used, strain=tensor, **facts))
     return LocalCandidates(tuple(made), tuple(remarks))
-
-
-class LocalGenerator:
-    """`local_candidates` behind the interface of all generators."""
-
-    name = "local"
-
-    def propose(self, context: GeneratorContext, rng: np.random.Generator) -> list[Atoms]:
-        """Return candidates round `context.halted`; raises GeneratorError without a frame."""
-        if context.halted is None or not context.group:
-            raise GeneratorError("local candidates need a halted frame and its group name")
-        result = local_candidates(
-            context.halted,
-            context.group,
-            rng,
-            count=context.count or 20,
-            max_atoms=context.max_atoms,
-        )
-        return list(result.candidates)
 
 
 def _refusal(frame: Atoms, max_atoms: int | None) -> str:

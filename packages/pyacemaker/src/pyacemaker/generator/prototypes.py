@@ -17,7 +17,7 @@ from pyacemaker.generator.contact import (
     closest_contact,
     scaled_to_volume,
 )
-from pyacemaker.generator.crystals import COMPOUND, ELEMENTAL, Prototype, build, prototype
+from pyacemaker.generator.crystals import Prototype, build, prototype
 from pyacemaker.generator.reference import reference_structure
 from pyacemaker.generator.volumes import (
     cation_and_anion,
@@ -190,8 +190,3 @@ def _fingerprint(atoms: Atoms) -> tuple[object, ...]:
     number = spglib.get_spacegroup(cell, symprec=1e-3)
     numbers = atoms.numbers if primitive is None else primitive[2]
     return (number, tuple(sorted(int(n) for n in numbers)))
-
-
-def all_kinds() -> tuple[Prototype, ...]:
-    """Return every prototype there is, elements first."""
-    return (*ELEMENTAL, *COMPOUND)

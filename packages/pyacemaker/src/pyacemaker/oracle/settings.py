@@ -30,12 +30,17 @@ class EspressoSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     code: Literal["espresso"] = "espresso"
-    command: Annotated[tuple[str, ...], BeforeValidator(_words), Field(min_length=1)] | None = (
-        Field(
-            default=None,
-            description="Command line of your own pw.x, for example mpirun -np 4 pw.x; null: "
-            "Quantum ESPRESSO 7.2 from the package index, in an environment of its own.",
-        )
+    command: (
+        Annotated[
+            tuple[str, ...],
+            BeforeValidator(_words, json_schema_input_type=str | tuple[str, ...]),
+            Field(min_length=1),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Command line of your own pw.x, for example mpirun -np 4 pw.x; null: "
+        "Quantum ESPRESSO 7.2 from the package index, in an environment of its own.",
     )
     functional: Functional = Field(
         default="PBE", description="Exchange-correlation functional: PBE, PBEsol or LDA."
