@@ -22,7 +22,11 @@ def json_schema() -> dict[str, Any]:
     body.pop("title", None)
     body.pop("description", None)
     # One group may stand where a list of groups may.
-    for section, key in (("Hpc", "compute_nodes"), ("Cloud", "control_plane"), ("Cloud", "workers")):
+    for section, key in (
+        ("Hpc", "compute_nodes"),
+        ("Cloud", "control_plane"),
+        ("Cloud", "workers"),
+    ):
         listed = body["$defs"][section]["properties"][key]
         about = listed.pop("description")
         body["$defs"][section]["properties"][key] = {
