@@ -1,8 +1,9 @@
 """YAML into plain values, with the line of every key.
 
 The values follow YAML 1.2: only `true` and `false` are booleans, so that a partition may be
-called `on`; a time `1:30` and an address such as `0000:01:00.0` stay text, and `010` is ten. Aliases, tags and repeated keys are refused, and so are files too large or too
-deep to be a configuration: nothing that a file says can run code or fill the memory.
+called `on`; a time `1:30` and an address such as `0000:01:00.0` stay text, and `010` is ten.
+Aliases, tags and repeated keys are refused, and so are files too large or too deep to be a
+configuration: nothing that a file says can run code or fill the memory.
 """
 
 from __future__ import annotations

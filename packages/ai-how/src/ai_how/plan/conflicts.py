@@ -100,8 +100,8 @@ def _addresses(draft: Draft) -> Found:
                 "conflict",
                 (*net.key, "subnet"),
                 (
-                    f"{net.subnet} has no address left for {node.name!r}; take a larger one, such as "
-                    f"{_larger(net.subnet)}"
+                    f"{net.subnet} has no address left for {node.name!r}; take a larger "
+                    f"one, such as {_larger(net.subnet)}"
                 ),
             )
             continue
@@ -144,8 +144,8 @@ def _networks(draft: Draft) -> Found:
                     "conflict",
                     (*net.key, "bridge"),
                     (
-                        f"bridge {net.bridge!r} is used twice, by {other.cluster} and {net.cluster}; "
-                        "name another"
+                        f"bridge {net.bridge!r} is used twice, by {other.cluster} and "
+                        f"{net.cluster}; name another"
                     ),
                 )
             if ipaddress.IPv4Network(other.subnet).overlaps(own):
@@ -172,7 +172,8 @@ def _taken(draft: Draft, net: Net, own: ipaddress.IPv4Network) -> Found:
                     "conflict",
                     (*net.key, "subnet"),
                     (
-                        f"{net.subnet} overlaps {subnet} of the cluster {claim.cluster!r}; take another"
+                        f"{net.subnet} overlaps {subnet} of the cluster "
+                        f"{claim.cluster!r}; take another"
                     ),
                 )
     if net.bridge in draft.host.interfaces:

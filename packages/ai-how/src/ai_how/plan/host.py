@@ -46,14 +46,14 @@ def this_host(proc: Path = _PROC, sys: Path = _SYS) -> Host:
     return Host(
         hostname=socket.gethostname().partition(".")[0],
         cores=len(os.sched_getaffinity(0)),
-        memory_MiB=_memory_MiB(proc / "meminfo"),
+        memory_MiB=_memory_in_mib(proc / "meminfo"),
         interfaces=frozenset(path.name for path in net.iterdir()) if net.is_dir() else frozenset(),
         routes=_routes(proc / "net" / "route"),
         pci=frozenset(path.name for path in devices.iterdir()) if devices.is_dir() else None,
     )
 
 
-def _memory_MiB(meminfo: Path) -> int:
+def _memory_in_mib(meminfo: Path) -> int:
     for line in meminfo.read_text().splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) // 1024

@@ -50,8 +50,9 @@ def _row(cells: Sequence[str]) -> str:
 def _summary(plan: Plan) -> str:
     cores = sum(node.cpu for node in plan.compute)
     memory = sum(node.memory_MiB for node in plan.compute)
+    nodes = "1 compute node" if len(plan.compute) == 1 else f"{len(plan.compute)} compute nodes"
     return (
-        f"{len(plan.compute)} compute node{'s' if len(plan.compute) != 1 else ''} with {cores} cores "
+        f"{nodes} with {cores} cores "
         f"and {memory / 1024:.1f}G of memory together, by the driver {plan.driver}"
     )
 

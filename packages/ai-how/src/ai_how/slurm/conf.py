@@ -90,6 +90,8 @@ def slurm_conf(plan: Plan, site: Site) -> str:
         "MinJobAge=300",
         "UnkillableStepTimeout=30",
         "AccountingStorageType=accounting_storage/none",
+        # without it a job that names no memory would take all of a node
+        f"DefMemPerCPU={min(node.memory_MiB // node.cpu for node in plan.compute)}",
         f"MaxJobCount={plan.max_jobs}",
         f"MaxArraySize={plan.max_array}",
         *types,
