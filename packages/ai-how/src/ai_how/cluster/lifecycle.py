@@ -182,8 +182,8 @@ def destroy(cluster: str) -> bool:
         return False
     with changing(name) as folder:
         state = read_state(name)
-        if state is not None:
-            driver_of(state).destroy()
+        # Without a state (a destroy that was killed) there can be no more than processes.
+        (driver_of(state) if state else ProcessDriver(folder)).destroy()
         forget(folder)
     return True
 
@@ -234,6 +234,14 @@ def _troubles(name: str, runs: bool, seen: NodeState | None) -> list[str]:
         answers = "" if seen.responds else ", does not respond"
         return [f"{name}: {seen.state}{answers}{f' ({seen.reason})' if seen.reason else ''}"]
     return []
+
+
+def known_node(plan: Plan, name: str) -> str:
+    """Return the role of a node of the SLURM cluster. Raises StateError if there is none."""
+    roles = {node.name: node.role for node in plan.nodes if node.cluster == "hpc"}
+    if name not in roles:
+        raise StateError(f"{name!r} is no node of {plan.name!r}; it has {', '.join(roles)}")
+    return roles[name]
 
 
 def _plan_of(state: ClusterState) -> Plan:
