@@ -195,20 +195,21 @@ def status(cluster: str) -> Status:
     if state is None:
         return Status(name, "", "not made", (), (), None)
     plan, driver = _plan_of(state), driver_of(state)
-    running, problems = driver.running(), []
+    running = driver.running()
+    problems = driver.faults() if state.wanted == "up" else []
     states: dict[str, NodeState] = {}
-    if "controller" in running:
+    if "controller" in running and not problems:
         try:
             states = node_states(driver.environment())
         except SlurmError as error:
             problems.append(str(error))
-    elif state.wanted == "up":
-        problems.append("slurmctld does not run; `ai-how up` starts it")
     head = NodeStatus(plan.controller.name, "controller", "controller" in running, "", "", "")
     nodes = [head]
     for node in plan.compute:
         seen = states.get(node.name)
-        gpus = f"{node.gpus} {node.gpu_type} (emulated)" if node.gpus else ""
+        gpus = f"{node.gpus} {node.gpu_type}" if node.gpus else ""
+        if gpus and node.gpu_type != "emulated":
+            gpus += " (emulated)"
         slurm = seen.state if seen else ""
         nodes.append(
             NodeStatus(

@@ -45,6 +45,9 @@ class Driver(Protocol):
     def running(self) -> dict[str, int]:
         """Return the process of each node that is up, the controller by the name `controller`."""
 
+    def faults(self) -> list[str]:
+        """Return what must run for SLURM to answer and does not, each with its remedy."""
+
     def environment(self) -> Mapping[str, str]:
         """Return the environment in which SLURM's commands speak to this cluster."""
 

@@ -44,24 +44,27 @@ def daemons_of(folder: Path) -> list[Daemon]:
     return found
 
 
-def job_processes(folder: Path) -> set[int]:
+def job_processes(folder: Path, node: str | None = None) -> set[int]:
     """Return the processes of jobs of the cluster in `folder`, their stepd among them.
 
-    A job's processes carry the cluster's SLURM_CONF and a job's number in their environment,
-    whoever is their parent by now; a stepd is known by its log file in the folder.
+    `node` limits them to one node. A job's processes carry the cluster's SLURM_CONF and a
+    job's number in their environment, whoever is their parent by now; a stepd is known by the
+    log file of its node.
     """
     conf = f"SLURM_CONF={folder}/etc/slurm.conf".encode()
+    here = f"SLURMD_NODENAME={node}".encode()
+    log = f"{folder}/log/slurmd-" + (f"{node}.log" if node else "")
     found = set()
     for pid, words in _commands():
-        if pid == os.getpid():
-            continue
         if words[0].startswith("slurmstepd"):
-            if _opens_below(pid, folder):
+            if _opens(pid, log):
                 found.add(pid)
             continue
         with contextlib.suppress(OSError):
             parts = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
-            if conf in parts and any(part.startswith(b"SLURM_JOB_ID=") for part in parts):
+            if conf not in parts or not any(part.startswith(b"SLURM_JOB_ID=") for part in parts):
+                continue
+            if pid != os.getpid() and (node is None or here in parts):
                 found.add(pid)
     return found
 
@@ -134,10 +137,11 @@ def _commands() -> list[tuple[int, list[str]]]:
     return found
 
 
-def _opens_below(pid: int, folder: Path) -> bool:
+def _opens(pid: int, beginning: str) -> bool:
+    """Say whether a process has a file open whose name begins so."""
     with contextlib.suppress(OSError):
         for link in (_PROC / str(pid) / "fd").iterdir():
             with contextlib.suppress(OSError):
-                if str(link.readlink()).startswith(f"{folder}/"):
+                if str(link.readlink()).startswith(beginning):
                     return True
     return False

@@ -79,6 +79,18 @@ class ProcessDriver:
                 found[daemon.node] = daemon.pid
         return found
 
+    def faults(self) -> list[str]:
+        """Return which of munged and slurmctld do not run; a munged may run and not answer."""
+        have = {daemon.program for daemon in daemons_of(self.folder)}
+        found = [
+            f"{program} does not run; `ai-how up` starts it"
+            for program in ("munged", "slurmctld")
+            if program not in have
+        ]
+        if "munged" in have and not _munge_answers(self.folder / "run" / "munge.socket"):
+            found.append("munged does not answer; `ai-how up` starts it anew")
+        return found
+
     def up(self, plan: Plan, off: Sequence[str], say: Say) -> None:
         """Make all that the plan wants, and start every node but `off`. Raises DriverError."""
         if missing := self.missing():
@@ -93,22 +105,29 @@ class ProcessDriver:
             say("configuration changed: daemons are started anew")
             self._end(lambda daemon: daemon.program != "munged")
         self._munge(say)
-        self._end(lambda daemon: daemon.node is not None and daemon.node in off)
+        if running_though_off := [name for name in self.running() if name in off]:
+            self.stop(running_though_off)
         self._daemons(plan, off, say)
         self._until_ready(plan, off, say)
 
     def stop(self, names: Sequence[str]) -> None:
-        """End nodes; slurmctld, if it answers, requeues their jobs at once."""
+        """End nodes as a power cut would; slurmctld, if it answers, requeues their jobs at once."""
+        end((d.pid for d in daemons_of(self.folder) if d.node in names), at_once=True)
+        for name in names:
+            end(job_processes(self.folder, name), at_once=True)
         with contextlib.suppress(SlurmError):
             set_down(names, "stopped by ai-how", self.environment())
-        self._end(lambda daemon: daemon.node in names)
 
     def down(self) -> None:
-        """End jobs and daemons. The queue is kept: waiting jobs start when it is up again."""
-        end(job_processes(self.folder))
-        for programs in ({"slurmd"}, {"slurmctld"}, {"munged"}):
-            end(d.pid for d in daemons_of(self.folder) if d.program in programs)
+        """End daemons and jobs. The queue is kept: jobs start again when it is up again.
+
+        slurmctld goes first: it saves its state with the jobs running, and finds them gone, to
+        be requeued, when it comes back.
+        """
+        self._end(lambda daemon: daemon.program == "slurmctld")
+        self._end(lambda daemon: daemon.program == "slurmd")
         end(job_processes(self.folder), at_once=True)
+        self._end(lambda daemon: daemon.program == "munged")
 
     def destroy(self) -> None:
         """End everything; all that was made is in the cluster's folder."""
