@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +13,6 @@ from ai_how.cluster.lifecycle import destroy
 from ai_how.cluster.state import known_clusters
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch")
-SMALL = """\
-version: 1
-metadata: {{name: {name}}}
-global: {{driver: process, overcommit: true}}
-clusters:
-  hpc:
-    compute_nodes: {{name: n, count: {count}, memory: 500M, gpus: {{count: 2, type: a100}}}}
-"""
 
 
 @pytest.fixture
@@ -45,8 +37,23 @@ def slurm() -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path, state: Path, slurm: None) -> Path:
+def write(tmp_path: Path, state: Path, slurm: None) -> Callable[[str, int], Path]:
+    """Return a function that writes the file of a cluster of `count` nodes with two GPUs each."""
+
+    def writer(name: str, count: int) -> Path:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(
+            f"version: 1\nmetadata: {{name: {name}}}\n"
+            "global: {driver: process, overcommit: true}\nclusters:\n  hpc:\n"
+            f"    compute_nodes: {{name: n, count: {count}, memory: 500M, "
+            "gpus: {count: 2, type: a100}}\n"
+        )
+        return path
+
+    return writer
+
+
+@pytest.fixture
+def small(write: Callable[[str, int], Path]) -> Path:
     """Two nodes with two emulated GPUs each."""
-    path = tmp_path / "small.yaml"
-    path.write_text(SMALL.format(name="small", count=2))
-    return path
+    return write("small", 2)

@@ -18,7 +18,6 @@ from ai_how.cluster.state import StateError, changing, known_clusters
 from ai_how.config.load import ConfigError
 from ai_how.drivers.daemons import daemons_of, job_processes
 from ai_how.slurm.commands import ask, finished, node_states, queue, submit
-from conftest import SMALL
 
 pytestmark = pytest.mark.real
 
@@ -91,7 +90,7 @@ def test_daemons_listen_on_the_loopback_interface_only(small: Path, state: Path)
     inodes = set()
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").iterdir():
-            inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+            inodes.add(str(link.readlink()).removeprefix("socket:[").removesuffix("]"))
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = [row[1] for row in rows if row[3] == "0A" and row[9] in inodes]
     assert len(listening) == 3
@@ -189,9 +188,11 @@ def test_down_and_up_keep_the_queue(small: Path, state: Path, tmp_path: Path) ->
     assert {j.id for j in queue(environment)} == numbers
 
 
-def test_a_changed_file_changes_the_cluster(small: Path, state: Path) -> None:
+def test_a_changed_file_changes_the_cluster(
+    small: Path, state: Path, write: Callable[[str, int], Path]
+) -> None:
     up(str(small), quiet)
-    small.write_text(SMALL.format(name="small", count=3))
+    write("small", 3)
     found = up(str(small), quiet)
     assert [node.name for node in found.nodes if node.running] == [
         "controller",
@@ -199,15 +200,16 @@ def test_a_changed_file_changes_the_cluster(small: Path, state: Path) -> None:
         "n02",
         "n03",
     ]
-    small.write_text(SMALL.format(name="small", count=1))
+    write("small", 1)
     found = up(str(small), quiet)
     assert [node.name for node in found.nodes if node.running] == ["controller", "n01"]
     assert len(daemons_of(state / "small")) == 3
 
 
-def test_two_clusters_side_by_side(small: Path, tmp_path: Path, state: Path) -> None:
-    other = tmp_path / "other.yaml"
-    other.write_text(SMALL.format(name="other", count=1))
+def test_two_clusters_side_by_side(
+    small: Path, state: Path, write: Callable[[str, int], Path]
+) -> None:
+    other = write("other", 1)
     up(str(small), quiet)
     up(str(other), quiet)
     assert known_clusters() == ["other", "small"]
@@ -242,6 +244,9 @@ def test_a_damaged_state_is_named_with_a_remedy(small: Path, state: Path) -> Non
     with pytest.raises(StateError, match=r"state\.json: damaged .*`ai-how up`"):
         status("small")
     assert up(str(small), quiet).condition == "up"
+    (state / "small" / "state.json").write_text("")
+    assert destroy("small")
+    assert not state.exists()
 
 
 def test_conflicts_and_missing_clusters_touch_nothing(small: Path, state: Path) -> None:

@@ -143,7 +143,8 @@ def _planned(file: Path) -> Plan:
     from ai_how.plan.plan import make_plan  # noqa: PLC0415
 
     with refusing():
-        return make_plan(load_cluster(file), this_host(), claims())
+        read = load_cluster(file)
+        return make_plan(read, this_host(), claims(read.metadata.name))
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

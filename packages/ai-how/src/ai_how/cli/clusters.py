@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Annotated
 
@@ -66,17 +67,22 @@ def status(cluster: Cluster, as_json: JsonFlag = False) -> None:
 def list_clusters(as_json: JsonFlag = False) -> None:
     """List the clusters of this user on this machine."""
     from ai_how.cluster import lifecycle  # noqa: PLC0415
-    from ai_how.cluster.state import known_clusters  # noqa: PLC0415
+    from ai_how.cluster.state import StateError, known_clusters  # noqa: PLC0415
 
-    with refusing():
-        found = [lifecycle.status(name) for name in known_clusters()]
+    rows = []
+    for name in known_clusters():
+        row = {"name": name, "driver": "", "condition": "damaged", "nodes": 0}
+        with contextlib.suppress(StateError):
+            found = lifecycle.status(name)
+            row |= {"driver": found.driver, "condition": found.condition}
+            row["nodes"] = len(found.nodes) - 1
+        rows.append(row)
     if as_json:
-        rows = [{"name": s.name, "driver": s.driver, "condition": s.condition} for s in found]
         typer.echo(json.dumps(rows, indent=1))
         return
-    for entry in found:
-        tell(f"{entry.name}  {entry.condition}  {len(entry.nodes) - 1} nodes  {entry.driver}")
-    if not found:
+    for row in rows:
+        tell(f"{row['name']}  {row['condition']}  {row['nodes']} nodes  {row['driver']}".rstrip())
+    if not rows:
         tell("no cluster; `ai-how init` writes a file, `ai-how up` makes it")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from ai_how.cluster.state import StateError, folder_of, known_clusters, read_state
 from ai_how.drivers.daemons import daemons_of
@@ -42,19 +41,7 @@ def _state() -> Check:
     parent = next(path for path in (root, *root.parents) if path.exists())
     if not os.access(parent, os.W_OK):
         return Check("state", False, f"{parent} cannot be written; set AI_HOW_STATE")
-    wide = [path for path in (parent, *parent.parents) if _others_write(path)]
-    if wide:
-        return Check(
-            "state",
-            False,
-            f"munged refuses {root}: {wide[0]} may be written by others; set AI_HOW_STATE",
-        )
     return Check("state", True, f"kept in {root}")
-
-
-def _others_write(path: Path) -> bool:
-    mode = path.stat().st_mode
-    return bool(mode & 0o022) and not mode & 0o1000
 
 
 def _left_behind() -> list[Check]:

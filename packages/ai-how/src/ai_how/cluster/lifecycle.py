@@ -10,6 +10,7 @@ from typing import Any
 
 from ai_how.cluster.state import (
     ClusterState,
+    DamagedStateError,
     StateError,
     changing,
     folder_of,
@@ -65,10 +66,12 @@ def name_of(cluster: str) -> str:
     return cluster
 
 
-def claims() -> list[Claim]:
-    """Return what the clusters of this user hold. Nodes that are processes hold nothing."""
+def claims(but: str) -> list[Claim]:
+    """Return what the clusters of this user hold, `but` one. Processes hold nothing."""
     found = []
     for name in known_clusters():
+        if name == but:
+            continue
         state = read_state(name)
         if state is not None and state.driver != "process":
             plan = _plan_of(state)
@@ -117,10 +120,10 @@ def up(cluster: str, say: Say) -> Status:
     else:
         state, _, _ = made(cluster)
         file, source, text = parse_cluster(state.text, state.source), state.source, state.text
-    plan = make_plan(file, this_host(), claims())
+    plan = make_plan(file, this_host(), claims(file.metadata.name))
     refuse_conflicts(plan, cluster)
     with changing(plan.name):
-        old = read_state(plan.name)
+        old = _undamaged(plan.name)
         if old is not None and old.driver != plan.driver:
             raise StateError(
                 f"{plan.name!r} was made by the driver {old.driver!r}; "
@@ -181,7 +184,7 @@ def destroy(cluster: str) -> bool:
     if not folder_of(name).exists():
         return False
     with changing(name) as folder:
-        state = read_state(name)
+        state = _undamaged(name)
         # Without a state (a destroy that was killed) there can be no more than processes.
         (driver_of(state) if state else ProcessDriver(folder)).destroy()
         forget(folder)
@@ -243,6 +246,14 @@ def known_node(plan: Plan, name: str) -> str:
     if name not in roles:
         raise StateError(f"{name!r} is no node of {plan.name!r}; it has {', '.join(roles)}")
     return roles[name]
+
+
+def _undamaged(name: str) -> ClusterState | None:
+    """Return a state, or None where it cannot be read: it is written anew, or removed."""
+    try:
+        return read_state(name)
+    except DamagedStateError:
+        return None
 
 
 def _plan_of(state: ClusterState) -> Plan:

@@ -26,6 +26,10 @@ class StateError(AiHowError):
     """The state of a cluster is missing, damaged or in use."""
 
 
+class DamagedStateError(StateError):
+    """The state cannot be read; it can be written anew, and what it told of can be removed."""
+
+
 @dataclass
 class ClusterState:
     """A cluster that was made, or begun.
@@ -85,7 +89,7 @@ def read_state(name: str) -> ClusterState | None:
     except PermissionError:
         raise StateError(f"{path}: cannot be read; is the cluster another user's?") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise StateError(
+        raise DamagedStateError(
             f"{path}: damaged ({error}); `ai-how up` with the cluster's YAML writes it anew"
         ) from None
 

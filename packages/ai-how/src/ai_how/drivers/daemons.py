@@ -115,6 +115,15 @@ def end(pids: Iterable[int], *, at_once: bool = False) -> None:
     raise DriverError(f"process {min(left)} cannot be ended; is it another user's?")
 
 
+def end_jobs(folder: Path, node: str | None = None) -> None:
+    """End the processes of jobs at once; those that they start meanwhile too."""
+    until = time.monotonic() + _STOP_S
+    while found := job_processes(folder, node):
+        end(found, at_once=True)
+        if time.monotonic() > until:
+            raise DriverError(f"process {min(found)} of a job starts others faster than they end")
+
+
 def _lives(pid: int) -> bool:
     try:
         status = (_PROC / str(pid) / "stat").read_text()

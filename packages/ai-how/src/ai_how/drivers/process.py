@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
-from ai_how.drivers.daemons import Daemon, daemons_of, end, job_processes, start
+from ai_how.drivers.daemons import Daemon, daemons_of, end, end_jobs, start
 from ai_how.drivers.ports import are_free, free_base, preferred_base
 from ai_how.files import write_whole
 from ai_how.plan.plan import Plan
@@ -62,6 +62,11 @@ class ProcessDriver:
             found.append(
                 f"{self.folder} is too long a name for sockets in it; set AI_HOW_STATE to a "
                 "shorter folder"
+            )
+        if (open_folder := _written_by_others(self.folder)) is not None:
+            found.append(
+                f"{open_folder} may be written by other users, who could change the cluster's key; "
+                "set AI_HOW_STATE to a folder of your own"
             )
         return found
 
@@ -114,7 +119,7 @@ class ProcessDriver:
         """End nodes as a power cut would; slurmctld, if it answers, requeues their jobs at once."""
         end((d.pid for d in daemons_of(self.folder) if d.node in names), at_once=True)
         for name in names:
-            end(job_processes(self.folder, name), at_once=True)
+            end_jobs(self.folder, name)
         with contextlib.suppress(SlurmError):
             set_down(names, "stopped by ai-how", self.environment())
 
@@ -126,7 +131,7 @@ class ProcessDriver:
         """
         self._end(lambda daemon: daemon.program == "slurmctld")
         self._end(lambda daemon: daemon.program == "slurmd")
-        end(job_processes(self.folder), at_once=True)
+        end_jobs(self.folder)
         self._end(lambda daemon: daemon.program == "munged")
 
     def destroy(self) -> None:
@@ -241,8 +246,11 @@ class ProcessDriver:
             self._end(lambda daemon: daemon.program == "munged")
         for stale in (munge_socket, run / "munge.socket.lock", run / "munged.pid"):
             stale.unlink(missing_ok=True)
+        # It refuses a socket that not everybody can reach, but this one may well be private to
+        # its user; that nobody else can replace the key, `missing` has checked.
         command = [
             "munged",
+            "--force",
             f"--socket={munge_socket}",
             f"--key-file={key}",
             f"--pid-file={run / 'munged.pid'}",
@@ -346,6 +354,16 @@ def _recorded_base(record: Path, count: int) -> int | None:
         return int(found["base"]) if int(found["count"]) >= count else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _written_by_others(folder: Path) -> Path | None:
+    """Return the folder on the way that others may write to (a sticky one, as /tmp, is safe)."""
+    for path in (folder, *folder.parents):
+        if path.exists():
+            mode = path.stat().st_mode
+            if mode & 0o022 and not mode & stat.S_ISVTX:
+                return path
+    return None
 
 
 def _munge_answers(munge_socket: Path) -> bool:
