@@ -18,6 +18,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
@@ -36,7 +37,8 @@ _PROGRAMS = {
     "srun": "slurm-client",
 }
 _LONGEST_FOLDER = 80  # a socket's path has at most 107 bytes (unix(7))
-_READY_S = 30.0
+_READY_S = 60.0
+_AT_ONCE = 8  # daemons started at the same time
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Where no device can be made, these stand for GPUs: they exist everywhere and harm nothing.
 _HARMLESS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
@@ -271,9 +273,13 @@ class ProcessDriver:
         strangers = have - {node.name for node in plan.compute}
         self._end(lambda daemon: daemon.node in strangers and daemon.node is not None)
         new = [name for name in wanted if name not in have]
-        for name in new:
+
+        def start_node(name: str) -> None:
             command = ["slurmd", "-N", name, "-f", str(self.conf)]
             start(command, environment, log / f"start-slurmd-{name}.log")
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(start_node, new))  # raises the first failure
         if new:
             say(f"{len(new)} slurmd started")
 
