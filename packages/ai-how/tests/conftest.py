@@ -46,7 +46,7 @@ def write(tmp_path: Path, state: Path, slurm: None) -> Callable[[str, int], Path
             f"version: 1\nmetadata: {{name: {name}}}\n"
             "global: {driver: process, overcommit: true}\nclusters:\n  hpc:\n"
             f"    compute_nodes: {{name: n, count: {count}, memory: 500M, "
-            "gpus: {count: 2, type: a100}}\n"
+            "gpus: {count: 2, type: a100_3g.20gb}}\n"
         )
         return path
 

@@ -60,7 +60,7 @@ def test_from_nothing_to_a_job_and_back_to_nothing(
     found = up(str(small), quiet)
     assert found.condition == "up"
     assert [node.slurm for node in found.nodes[1:]] == ["idle", "idle"]
-    assert found.nodes[1].gpus == "2 a100 (emulated)"
+    assert found.nodes[1].gpus == "2 a100_3g.20gb (emulated)"
     assert found.verified is not None
     assert (found.verified["nodes"], found.verified["gres"]) == (["n01", "n02"], True)
 
@@ -75,8 +75,9 @@ def test_from_nothing_to_a_job_and_back_to_nothing(
     last = finished(state / "small/log/finished.log")[-1]
     assert (last["JobState"], last["Name"]) == ("COMPLETED", "job.sh")
 
-    lasting = job(tmp_path, "exec sh -c 'while :; do sleep 1; done' ai-how-test-job")
-    submit([f"--output={out}", lasting], environment)
+    # a job that hides: no environment of its submitter, and none at all in its child
+    lasting = job(tmp_path, "env -i sh -c 'while :; do sleep 1; done' ai-how-test-job")
+    submit(["--export=NONE", f"--output={out}", lasting], environment)
     until(lambda: any("ai-how-test-job" in words for _, words in processes() - before))
     assert destroy("small")
     assert processes() - before == set()

@@ -14,6 +14,7 @@ import typer
 import ai_how
 from ai_how.cli import clusters, jobs
 from ai_how.cli.base import EXIT_CODES_HELP, EXIT_USAGE, ClusterYaml, JsonFlag, refusing, tell
+from ai_how.cli.gpus import gpu_app
 
 if TYPE_CHECKING:
     from ai_how.plan.plan import Plan
@@ -153,6 +154,7 @@ def _interrupt(_: int, __: FrameType | None) -> None:
 
 clusters.register(app)
 jobs.register(app)
+app.add_typer(gpu_app, name="gpu")
 
 
 def main() -> None:

@@ -59,6 +59,12 @@ def _name(value: str) -> str:
     return value
 
 
+def _gpu_type(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._+-]*", value):
+        raise ValueError(f"{value!r} is no type; small letters, digits, '.', '_' (a100_1g.5gb)")
+    return value
+
+
 def _address(value: str) -> str:
     try:
         return str(ipaddress.IPv4Address(value))
@@ -119,6 +125,7 @@ Name = Annotated[
     AfterValidator(_name),
     Field(max_length=40, json_schema_extra={"pattern": f"^{_NAME.pattern}$"}),
 ]
+GpuType = Annotated[str, AfterValidator(_gpu_type), Field(max_length=40)]
 Address = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"format": "ipv4"})]
 Subnet = Annotated[str, AfterValidator(_subnet)]
 Bridge = Annotated[str, AfterValidator(_bridge)]
@@ -168,7 +175,7 @@ class Gpus(Section):
     """GPUs that a node declares to SLURM."""
 
     count: int = Field(ge=1, le=64, description="How many.")
-    type: Name = Field(default="emulated", description="Type for --gres=gpu:TYPE:N.")
+    type: GpuType = Field(default="emulated", description="Type for --gres=gpu:TYPE:N.")
 
 
 class Mount(Section):

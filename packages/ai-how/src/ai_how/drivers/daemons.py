@@ -47,9 +47,9 @@ def daemons_of(folder: Path) -> list[Daemon]:
 def job_processes(folder: Path, node: str | None = None) -> set[int]:
     """Return the processes of jobs of the cluster in `folder`, their stepd among them.
 
-    `node` limits them to one node. A job's processes carry the cluster's SLURM_CONF and a
-    job's number in their environment, whoever is their parent by now; a stepd is known by the
-    log file of its node.
+    `node` limits them to one node. A stepd is known by the log file of its node, and what
+    descends from it is its job's; besides, a job's processes carry the cluster's SLURM_CONF
+    and a job's number in their environment, whoever is their parent by now.
     """
     conf = f"SLURM_CONF={folder}/etc/slurm.conf".encode()
     here = f"SLURMD_NODENAME={node}".encode()
@@ -66,7 +66,7 @@ def job_processes(folder: Path, node: str | None = None) -> set[int]:
                 continue
             if pid != os.getpid() and (node is None or here in parts):
                 found.add(pid)
-    return found
+    return found | _descendants(found)
 
 
 def start(command: Sequence[str], environment: dict[str, str], words: Path) -> None:
@@ -122,6 +122,19 @@ def end_jobs(folder: Path, node: str | None = None) -> None:
         end(found, at_once=True)
         if time.monotonic() > until:
             raise DriverError(f"process {min(found)} of a job starts others faster than they end")
+
+
+def _descendants(pids: set[int]) -> set[int]:
+    children: dict[int, set[int]] = {}
+    for pid, _ in _commands():
+        with contextlib.suppress(OSError):
+            status = (_PROC / str(pid) / "stat").read_text()
+            children.setdefault(int(status.rpartition(")")[2].split()[1]), set()).add(pid)
+    found: set[int] = set()
+    new = pids
+    while new := {child for pid in new for child in children.get(pid, ())} - found:
+        found |= new
+    return found
 
 
 def _lives(pid: int) -> bool:
