@@ -26,17 +26,19 @@ def quiet(_: str) -> None:
     pass
 
 
-def processes() -> set[tuple[str, str]]:
-    """Everything that runs and is no zombie, by number and command."""
+def processes(root: Path) -> set[str]:
+    """Whatever runs and names the folder `root`, or has a file in it open, by its command."""
     found = set()
     for path in Path("/proc").iterdir():
-        if path.name.isdigit():
-            try:
-                words = (path / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if any(name in words for name in ("slurm", "munge", "ai-how-test-job")):
-                found.add((path.name, words))
+        if not path.name.isdigit() or int(path.name) == os.getpid():
+            continue
+        try:
+            words = (path / "cmdline").read_bytes().decode(errors="replace")
+            links = [str(link.readlink()) for link in (path / "fd").iterdir()]
+        except OSError:
+            continue  # it ended meanwhile
+        if root.name in words or any(link.startswith(f"{root}/") for link in links):
+            found.add(f"{path.name} {words}")
     return found
 
 
@@ -56,7 +58,7 @@ def job(folder: Path, text: str) -> str:
 def test_from_nothing_to_a_job_and_back_to_nothing(
     small: Path, state: Path, tmp_path: Path
 ) -> None:
-    before = processes()
+    root = state.parent
     found = up(str(small), quiet)
     assert found.condition == "up"
     assert [node.slurm for node in found.nodes[1:]] == ["idle", "idle"]
@@ -76,11 +78,13 @@ def test_from_nothing_to_a_job_and_back_to_nothing(
     assert (last["JobState"], last["Name"]) == ("COMPLETED", "job.sh")
 
     # a job that hides: no environment of its submitter, and none at all in its child
-    lasting = job(tmp_path, "env -i sh -c 'while :; do sleep 1; done' ai-how-test-job")
+    marker = f"job-of-{root.name}"
+    lasting = job(tmp_path, f"env -i sh -c 'while :; do sleep 1; done' {marker}")
     submit(["--export=NONE", f"--output={out}", lasting], environment)
-    until(lambda: any("ai-how-test-job" in words for _, words in processes() - before))
+    until(lambda: any(marker in words for words in processes(root)))
+    assert len(processes(root)) >= 5
     assert destroy("small")
-    assert processes() - before == set()
+    assert processes(root) == set()
     assert not state.exists()
     assert not destroy("small")
 
@@ -118,6 +122,8 @@ def test_a_daemon_that_died_is_told_by_status_and_started_by_up(
         if daemon.program.startswith(program):  # with no name: all, as by a reboot
             os.kill(daemon.pid, signal.SIGKILL)
     until(lambda: all(not d.program.startswith(program) for d in daemons_of(state / "small")))
+    if not program:
+        until(lambda: not processes(state.parent))
     broken = status("small")
     assert broken.condition == "degraded"
     assert words in broken.problems[0]

@@ -52,6 +52,26 @@ def test_what_fits_is_part_of_a_division_of_the_guide() -> None:
             assert fits(division) == within, division
 
 
+def test_as_many_instances_of_a_profile_as_nvidia_smi_says() -> None:
+    """`nvidia-smi mig -lgip` of an H100 80GB: profile, ID, instances in total."""
+    printed = {
+        "1g.10gb": (19, 7),
+        "1g.10gb+me": (20, 1),
+        "1g.20gb": (15, 4),
+        "2g.20gb": (14, 3),
+        "3g.40gb": (9, 2),
+        "4g.40gb": (5, 1),
+        "7g.80gb": (0, 1),
+    }
+    known = profiles("h100-80gb")
+    assert set(known) == set(printed)
+    for name, (number, most) in printed.items():
+        assert known[name].number == number
+        assert len(place("h100-80gb", [name] * most)) == most
+        with pytest.raises(MigError):
+            place("h100-80gb", [name] * (most + 1))
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_instances_lie_apart_and_where_they_may(model: str) -> None:
     one, _, _, two, three, _, seven = profiles(model)
