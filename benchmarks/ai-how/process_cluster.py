@@ -2,8 +2,9 @@
 
     python benchmarks/ai-how/process_cluster.py > benchmarks/ai-how/process_cluster.json
 
-Each figure is over `--repeats` runs on an otherwise idle machine: median, least and greatest,
-in seconds. `up` is from no folder to a job done on all nodes, each with an emulated GPU; `again`
+Each figure is over `--repeats` runs: median, least and greatest, in seconds. `load` is the
+one-minute load average before and after: much more than the cores means that others worked too,
+and that the times are too long. `up` is from no folder to a job done on all nodes, each with an emulated GPU; `again`
 is a second `up`, which finds all there and runs the job again; `destroy` ends with nothing left.
 The times are those of the Python calls: the start of the interpreter is not in them.
 """
@@ -53,6 +54,7 @@ def main() -> None:
     def plan() -> None:
         rendered(make_plan(parse_cluster(YAML.format(count=50)), this_host()), Path("/state"))
 
+    load = [os.getloadavg()[0]]
     result = {
         "host": {"cores": this_host().cores, "memory_MiB": this_host().memory_MiB},
         "repeats": options.repeats,
@@ -73,6 +75,7 @@ def main() -> None:
                     times["destroy"].append(timed(lambda: lifecycle.destroy("bench")))
             row = {name: summary(values) for name, values in times.items()}
             result["clusters"].append({"nodes": count, **row})
+    result["load"] = [round(value, 2) for value in (*load, os.getloadavg()[0])]
     print(json.dumps(result, indent=1))
 
 
