@@ -4,9 +4,10 @@
 
 Each figure is over `--repeats` runs: median, least and greatest, in seconds. `load` is the
 one-minute load average before and after: much more than the cores means that others worked too,
-and that the times are too long. `up` is from no folder to a job done on all nodes, each with an emulated GPU; `again`
-is a second `up`, which finds all there and runs the job again; `destroy` ends with nothing left.
-The times are those of the Python calls: the start of the interpreter is not in them.
+and that the times are too long. `up` is from no folder to a job done on all nodes, each with an
+emulated GPU; `again` is a second `up`, which finds all there and runs the job again; `destroy`
+ends with nothing left. The times are those of the Python calls: the start of the interpreter is
+not in them.
 """
 
 from __future__ import annotations

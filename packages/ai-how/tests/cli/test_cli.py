@@ -102,7 +102,9 @@ def test_a_life(small: Path, state: Path, tmp_path: Path) -> None:
     assert nodes.stdout.split() == ["n01", "n02"]
     inventory = json.loads(runner.invoke(app, ["inventory", "small"]).output)
     assert inventory["compute"]["hosts"] == ["n01", "n02"]
-    assert inventory["_meta"]["hostvars"]["n01"]["gpu_source"] == "fake"
+    facts = inventory["_meta"]["hostvars"]["n01"]
+    assert (facts["gpu_source"], facts["cgroup_mode"]) == ("fake", "none")
+    assert Path(facts["shared"]).is_dir()
     assert "slurmd started" in runner.invoke(app, ["logs", "small", "n01", "-n", "99"]).output
     command = [Path(sys.executable).parent / "ai-how", "exec", "small", "n02", "sh", "-c"]
     said = subprocess.run(

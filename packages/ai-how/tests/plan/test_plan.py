@@ -96,6 +96,16 @@ def test_partitions_name_groups_or_nodes() -> None:
             5,
             "name the same path for both",
         ),
+        (
+            "    compute_nodes: {name: a, mounts: [{source: /no/a, target: /no/a}]}\n",
+            5,
+            "this machine has no /no/a; make it, or leave the mount out",
+        ),
+        (
+            "    compute_nodes: {name: a}\n    storage: {shared: /no/folder}\n",
+            6,
+            "this machine has no folder /no/folder; make it, or leave `shared` out",
+        ),
     ],
 )
 def test_conflicts_have_line_and_remedy(hpc: str, line: int, expected: str) -> None:

@@ -287,8 +287,8 @@ class Storage(Section):
 
     shared: AbsolutePath | None = Field(
         default=None,
-        description="Folder of this machine that every node sees at the same path. "
-        "Default: one in the cluster's own state, removed with it.",
+        description="Folder of this machine that every node sees at the same path; "
+        "it stays when the cluster goes. Default: one in the cluster's own state, removed with it.",
     )
 
 

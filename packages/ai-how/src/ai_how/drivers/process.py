@@ -145,6 +145,7 @@ class ProcessDriver:
         facts = {
             "ansible_connection": "local",
             "cgroup_mode": "none",
+            "shared": plan.shared or str(self.folder / "shared"),
             "fuse": Path("/dev/fuse").exists(),
         }
         hosts = {

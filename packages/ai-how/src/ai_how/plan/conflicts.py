@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from ai_how.config.load import dotted
@@ -283,6 +284,21 @@ def _driver(draft: Draft) -> Found:
             ("clusters", "cloud"),
             ("a cloud cluster is checked and planned; `up` makes the hpc cluster alone"),
         )
+    shared = draft.file.clusters.hpc.storage.shared
+    if shared is not None and not Path(shared).is_dir():
+        yield (
+            "conflict",
+            ("clusters", "hpc", "storage", "shared"),
+            f"this machine has no folder {shared}; make it, or leave `shared` out",
+        )
+    for node in draft.nodes:
+        for source, _, _ in node.mounts:
+            if not Path(source).exists():
+                yield (
+                    "conflict",
+                    (*node.key, "mounts"),
+                    f"this machine has no {source}; make it, or leave the mount out",
+                )
     if draft.driver != "process":
         return
     for node in draft.nodes:

@@ -81,9 +81,12 @@ def _queue_lines(plan: Plan) -> list[str]:
 
 
 def _network_lines(plan: Plan) -> list[str]:
+    shared = [f"shared folder: {plan.shared}"] if plan.shared else []
     if plan.driver == "process":
-        return ["network: the loopback interface of this machine; every daemon has its own port"]
-    return [f"network {net.cluster}: {net.subnet} on bridge {net.bridge}" for net in plan.networks]
+        network = "network: the loopback interface of this machine; every daemon has its own port"
+        return [network, *shared]
+    lines = [f"network {net.cluster}: {net.subnet} on bridge {net.bridge}" for net in plan.networks]
+    return [*lines, *shared]
 
 
 def _verdict(plan: Plan) -> str:
