@@ -227,17 +227,23 @@ def test_two_clusters_side_by_side(
     assert status("other").condition == "up"
 
 
-def test_ports_taken_meanwhile_are_changed(small: Path, state: Path) -> None:
+@pytest.mark.parametrize("whose", ["slurmctld", "slurmd"])
+def test_a_port_taken_meanwhile_is_changed(small: Path, state: Path, whose: str) -> None:
     up(str(small), quiet)
     conf = state / "small" / "etc" / "slurm.conf"
     port = int(conf.read_text().split("SlurmctldPort=")[1].split()[0])
-    down("small")
+    if whose == "slurmctld":
+        down("small")
+    else:
+        port += 2  # of n02, while all others run on
+        stop("small", ["n02"])
     with socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         stranger.bind(("127.0.0.1", port))
         stranger.listen()
-        assert up("small", quiet).condition == "up"
-        assert f"SlurmctldPort={port}\n" not in conf.read_text()
+        assert start("small", ["n02"], quiet).condition == "up"
+        assert f"Port={port}\n" not in conf.read_text()
+        assert f"Port={port} " not in conf.read_text()
 
 
 def test_one_command_at_a_time(small: Path, state: Path) -> None:

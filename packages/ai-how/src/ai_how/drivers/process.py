@@ -186,9 +186,9 @@ class ProcessDriver:
         names = [node.name for node in plan.compute]
         record = self.folder / "ports.json"
         base = _recorded_base(record, len(names) + 1)
-        ports = [base + index for index in range(len(names) + 1)] if base else []
-        up = daemons_of(self.folder)
-        if base is None or not (any(d.program != "munged" for d in up) or are_free(ports)):
+        up = {daemon.node or daemon.program for daemon in daemons_of(self.folder)}
+        idle = [index for index, who in enumerate(["slurmctld", *names]) if who not in up]
+        if base is None or not are_free(base + index for index in idle):
             try:
                 base = free_base(plan.name, len(names) + 1)
             except OSError as error:
