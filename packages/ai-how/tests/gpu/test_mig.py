@@ -1,4 +1,4 @@
-"""MIG divisions against what NVIDIA's user guide prints as possible."""
+"""MIG divisions against the published lists of what is possible."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import pytest
 
 from ai_how.gpu.mig import MODELS, MigError, gres, nvidia_smi, place, profiles
 
-# "MIG Profiles on A100" of the MIG User Guide: the largest divisions, by compute slices.
-GUIDE = [
+# The largest divisions of an A100, by compute slices, as operators of Kubernetes list them
+# (nebuly-ai/nos, pkg/gpu/mig/known_configs.go), and the two that it leaves out: 4+3 and
+# 3+1+1+1+1.
+LISTED = [
     (7,),
     (4, 3),
     (4, 2, 1),
@@ -38,16 +40,16 @@ def fits(division: tuple[int, ...]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("division", GUIDE)
-def test_every_division_of_the_guide_fits(division: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("division", LISTED)
+def test_every_division_of_the_list_fits(division: tuple[int, ...]) -> None:
     assert fits(division)
 
 
-def test_what_fits_is_part_of_a_division_of_the_guide() -> None:
+def test_what_fits_is_part_of_a_division_of_the_list() -> None:
     for length in range(1, 9):
         for division in combinations_with_replacement((1, 2, 3, 4, 7), length):
             within = any(
-                all(division.count(size) <= whole.count(size) for size in NAMES) for whole in GUIDE
+                all(division.count(size) <= whole.count(size) for size in NAMES) for whole in LISTED
             )
             assert fits(division) == within, division
 
