@@ -1,0 +1,5 @@
+"""The command line: `ai-how`."""
+
+from ai_how.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,1 @@
+"""Clusters that were made: their state on disk, and their life cycle."""

@@ -1,0 +1,1 @@
+"""The cluster file: what a user writes, checked, with file, line, key and remedy."""

@@ -1,0 +1,400 @@
+"""What a user may write in a cluster file. Units: memory and disk in MiB once read."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
+
+from ai_how.config.sizes import MiB
+from ai_how.config.yaml_lines import KeyPath
+
+DriverName = Literal["auto", "process"]
+
+_NAME = re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])?")
+_PCI = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
+_TIME = re.compile(r"UNLIMITED|\d+|\d+:\d\d(:\d\d)?|\d+-\d\d(:\d\d){0,2}")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a file was read: its name as the user gave it, and each key's line."""
+
+    file: str
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+
+    def line_of(self, path: KeyPath) -> int | None:
+        """Return the line (from 1) of `path`, or of the nearest key above it."""
+        for length in range(len(path), -1, -1):
+            if (line := self.lines.get(path[:length])) is not None:
+                return line
+        return None
+
+
+class Section(BaseModel):
+    """A group of keys; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is no name; use small letters, digits and '-', a letter first (node-1)"
+        )
+    return value
+
+
+def _gpu_type(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._+-]*", value):
+        raise ValueError(f"{value!r} is no type; small letters, digits, '.', '_' (a100_1g.5gb)")
+    return value
+
+
+def _address(value: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is no IPv4 address; write it like 10.77.0.11") from None
+
+
+def _subnet(value: str) -> str:
+    try:
+        network = ipaddress.IPv4Network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is no IPv4 subnet; write it like 10.77.0.0/24") from None
+    if str(network) != value:
+        raise ValueError(f"{value!r} has bits set outside its mask; you mean {network}")
+    if network.prefixlen > 29:
+        raise ValueError(f"{value!r} has no room for a cluster; use a /24, such as 10.77.0.0/24")
+    return value
+
+
+def _bridge(value: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]{0,14}", value):
+        raise ValueError(f"{value!r} is no interface name; at most 15 letters, digits, '-', '_'")
+    return value
+
+
+def _pci(value: str) -> str:
+    if not _PCI.fullmatch(value):
+        raise ValueError(f"{value!r} is no PCI address; `lspci -D` prints them: 0000:01:00.0")
+    return value.lower() if value.count(":") == 2 else f"0000:{value.lower()}"
+
+
+def _time(value: str) -> str:
+    if not _TIME.fullmatch(value):
+        raise ValueError(f"{value!r} is no time limit; write minutes, 1:30:00, 2-00 or UNLIMITED")
+    return value
+
+
+def _absolute(value: str) -> str:
+    if not value.startswith("/") or any(part == ".." for part in value.split("/")):
+        raise ValueError(f"{value!r} must be an absolute path without '..'")
+    if not re.fullmatch(r"[\w./+-]+", value):
+        raise ValueError(f"{value!r} holds a blank or a special character; choose another folder")
+    return value
+
+
+def _as_list(value: Any) -> Any:
+    """Take one group for the list of one that it means."""
+    return [value] if isinstance(value, dict) else value
+
+
+def _as_text(value: Any) -> Any:
+    """Take a bare number of minutes for the text it means."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Name = Annotated[
+    str,
+    AfterValidator(_name),
+    Field(max_length=40, json_schema_extra={"pattern": f"^{_NAME.pattern}$"}),
+]
+GpuType = Annotated[str, AfterValidator(_gpu_type), Field(max_length=40)]
+Address = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"format": "ipv4"})]
+Subnet = Annotated[str, AfterValidator(_subnet)]
+Bridge = Annotated[str, AfterValidator(_bridge)]
+PciAddress = Annotated[str, AfterValidator(_pci)]
+TimeLimit = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    AfterValidator(_time),
+    WithJsonSchema({"type": ["string", "integer"]}),
+]
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+
+
+class Metadata(Section):
+    """What the cluster is called."""
+
+    name: Name = Field(description="Its name on this machine; `ai-how status NAME` takes it too.")
+    description: str = Field(default="", max_length=500, description="A line for people.")
+
+
+class Global(Section):
+    """What holds for the whole file."""
+
+    driver: DriverName = Field(
+        default="auto",
+        description="How nodes are made. process: every slurmd is a process of this machine, "
+        "with a port of its own; up in a second, for tests of job scripts and schedulers. "
+        "auto: the best that this machine can do.",
+    )
+    overcommit: bool = Field(
+        default=False,
+        description="true: nodes may add up to more cores or memory than the machine has; "
+        "right for learning and for tests, wrong for timing.",
+    )
+
+
+class Network(Section):
+    """The cluster's own network."""
+
+    subnet: Subnet = Field(
+        default="10.77.0.0/24", description="IPv4 subnet of the nodes; its first address is ours."
+    )
+    bridge: Bridge = Field(default="aihow0", description="Name of the bridge, 15 characters.")
+
+
+class Gpus(Section):
+    """GPUs that a node declares to SLURM."""
+
+    count: int = Field(ge=1, le=64, description="How many.")
+    type: GpuType = Field(default="emulated", description="Type for --gres=gpu:TYPE:N.")
+
+
+class Mount(Section):
+    """A folder of the host inside a node."""
+
+    source: AbsolutePath = Field(description="Folder on this machine.")
+    target: AbsolutePath = Field(description="Where it is in the node.")
+    read_only: bool = Field(default=False, description="true: the node cannot write to it.")
+
+
+class Machine(Section):
+    """What every node has."""
+
+    cpu: int = Field(default=1, ge=1, le=1024, description="Cores.")
+    memory: MiB = Field(default=1024, description="Memory: 2G, 512M; a bare number is MiB.")
+    disk: MiB = Field(default=10240, description="Disk, as memory.")
+    ip: Address | None = Field(
+        default=None,
+        description="Address; of a group that of its first node, the others follow. "
+        "Default: the next free one of the subnet.",
+    )
+    auto_start: bool = Field(default=True, description="false: `up` leaves it switched off.")
+    mounts: list[Mount] = Field(
+        default_factory=list, max_length=50, description="Folders of this machine in the node."
+    )
+
+
+class Controller(Machine):
+    """The node that schedules and takes logins."""
+
+    name: Name = Field(default="controller", description="Its host name.")
+
+
+class NodeGroup(Machine):
+    """One compute node, or `count` of them alike."""
+
+    name: Name = Field(
+        default="node",
+        description="Host name; with `count` what comes before the number: node01, node02.",
+    )
+    count: int | None = Field(
+        default=None, ge=1, le=1000, description="How many; left out: one, called by `name` alone."
+    )
+    gpus: Gpus | None = Field(
+        default=None, description="GPUs declared to SLURM; emulated, for tests of schedulers."
+    )
+    pcie_passthrough: list[PciAddress] = Field(
+        default_factory=list,
+        max_length=64,
+        description="PCI addresses of GPUs of this machine given to the node.",
+    )
+
+
+class Partition(Section):
+    """A queue."""
+
+    name: Name = Field(description="Its name for --partition.")
+    nodes: list[Name] | None = Field(
+        default=None, min_length=1, description="Nodes or groups by name. Default: all."
+    )
+    max_time: TimeLimit = Field(default="UNLIMITED", description="Longest job: 60, 1:00:00, 2-00.")
+    default_time: TimeLimit | None = Field(
+        default=None, description="Time of a job that names none."
+    )
+    max_nodes: int | None = Field(default=None, ge=1, description="Most nodes of one job.")
+    priority: int = Field(default=1, ge=1, le=65533, description="Priority tier.")
+
+
+class Limits(Section):
+    """Limits of the scheduler."""
+
+    max_jobs: int = Field(default=10_000, ge=1, description="Most jobs known at one time.")
+    max_array: int = Field(default=1001, ge=1, description="Longest job array.")
+
+
+class Slurm(Section):
+    """The scheduler."""
+
+    partitions: list[Partition] = Field(
+        default_factory=lambda: [Partition(name="main")],
+        min_length=1,
+        max_length=100,
+        description="Queues. Default: one, `main`, of all nodes.",
+    )
+    default: Name | None = Field(
+        default=None, description="Partition of jobs that name none. Default: the first."
+    )
+    limits: Limits = Field(default_factory=Limits, description="Limits of the scheduler.")
+    accounting: Literal["none", "text"] = Field(
+        default="text",
+        description="none, or text: a line for each finished job in a file, which "
+        "`ai-how queue --finished` shows.",
+    )
+
+    @model_validator(mode="after")
+    def _default_is_one_of_them(self) -> Slurm:
+        names = [partition.name for partition in self.partitions]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"partition {twice[0]!r} is given twice; keep one")
+        if self.default is not None and self.default not in names:
+            raise ValueError(
+                f"default {self.default!r} is no partition; there are {', '.join(names)}"
+            )
+        return self
+
+
+class Storage(Section):
+    """What all nodes share."""
+
+    shared: AbsolutePath | None = Field(
+        default=None,
+        description="Folder of this machine that every node sees at the same path; "
+        "it stays when the cluster goes. Default: one in the cluster's own state, removed with it.",
+    )
+
+
+class Hpc(Section):
+    """A SLURM cluster."""
+
+    name: Name | None = Field(default=None, description="SLURM's name. Default: metadata.name.")
+    network: Network = Field(default_factory=Network, description="The cluster's own network.")
+    controller: Controller = Field(default_factory=Controller, description="The head node.")
+    compute_nodes: Annotated[list[NodeGroup], BeforeValidator(_as_list)] = Field(
+        min_length=1,
+        max_length=200,
+        description="One group, or a list of nodes and groups.",
+    )
+    slurm: Slurm = Field(default_factory=Slurm, description="The scheduler.")
+    storage: Storage = Field(default_factory=Storage, description="What all nodes share.")
+
+
+class CloudMachine(Machine):
+    """A node of the cloud cluster."""
+
+    name: Name = Field(default="cloud", description="Host name, or what precedes the number.")
+    count: int | None = Field(default=None, ge=1, le=1000, description="How many.")
+    pcie_passthrough: list[PciAddress] = Field(
+        default_factory=list, max_length=64, description="GPUs of this machine given to the node."
+    )
+
+
+class Cloud(Section):
+    """A cluster of bare machines for Kubernetes: validated and planned."""
+
+    name: Name | None = Field(default=None, description="Its name. Default: metadata.name.")
+    network: Network = Field(
+        default_factory=lambda: Network(subnet="10.78.0.0/24", bridge="aihow1"),
+        description="The cluster's own network.",
+    )
+    control_plane: Annotated[list[CloudMachine], BeforeValidator(_as_list)] = Field(
+        min_length=1, description="Nodes of the control plane."
+    )
+    workers: Annotated[list[CloudMachine], BeforeValidator(_as_list)] = Field(
+        default_factory=list, description="Nodes that run pods."
+    )
+    cni: Literal["flannel", "calico", "cilium"] = Field(
+        default="flannel", description="Network of the pods."
+    )
+
+
+class Clusters(Section):
+    """The clusters of the file."""
+
+    hpc: Hpc = Field(description="A SLURM cluster.")
+    cloud: Cloud | None = Field(default=None, description="A cluster for Kubernetes.")
+
+
+class ClusterFile(Section):
+    """A cluster on this machine. Smallest: version, metadata.name, clusters.hpc.compute_nodes."""
+
+    version: Literal[1] = Field(description="Version of this format.")
+    metadata: Metadata = Field(description="What the cluster is called.")
+    global_: Global = Field(
+        default_factory=Global, alias="global", description="What holds for the whole file."
+    )
+    clusters: Clusters = Field(description="The clusters of the file.")
+
+    _origin: Origin | None = PrivateAttr(default=None)
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it was read, or None if it was made in Python."""
+        return self._origin
+
+    def with_origin(self, origin: Origin) -> ClusterFile:
+        """Return itself, told where it was read."""
+        self._origin = origin
+        return self
+
+
+def keys_of(model: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
+    """Return the keys of a section as they are written, each with the section under it."""
+    return {
+        info.alias or key: _section_in(info.annotation) for key, info in model.model_fields.items()
+    }
+
+
+def section_at(path: KeyPath) -> type[BaseModel] | None:
+    """Return the section that stands at `path`, or None if it is a plain value."""
+    model: type[BaseModel] | None = ClusterFile
+    for part in path:
+        if isinstance(part, str):
+            model = keys_of(model).get(part) if model else None
+    return model
+
+
+def valid_paths(model: type[BaseModel] = ClusterFile, above: str = "") -> Iterator[str]:
+    """Yield the dotted path of every key a user may write (list indices left out)."""
+    for key, inner in keys_of(model).items():
+        yield above + key
+        if inner is not None:
+            yield from valid_paths(inner, f"{above}{key}.")
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in {list, Annotated, Union, UnionType}:
+        for part in get_args(annotation):
+            if (found := _section_in(part)) is not None:
+                return found
+    return None

@@ -1,0 +1,1 @@
+"""Ways to make nodes. One contract, one file for each."""

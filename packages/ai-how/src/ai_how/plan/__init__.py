@@ -1,0 +1,1 @@
+"""From a cluster file to what would be made, and what stands against it; nothing is touched."""

@@ -1,0 +1,1 @@
+"""SLURM: its configuration files, and its commands spoken to."""
