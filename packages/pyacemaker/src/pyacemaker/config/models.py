@@ -1,4 +1,4 @@
-"""What a user may write: ten keys, of which only `elements` is required.
+"""What a user may write, of which only `elements` is required.
 
 The sections' keys are the settings of the parts themselves, every one optional: what is
 left out is decided by `resolve` from the elements.
@@ -27,6 +27,7 @@ from pyacemaker.config.settings import (
     BudgetSettings,
     ConvergenceSettings,
     DynamicsSettings,
+    GeneratorSettings,
     SelectionSettings,
 )
 from pyacemaker.config.yaml_lines import KeyPath
@@ -61,6 +62,11 @@ class Section(BaseModel):
 def _tuple(value: Any) -> Any:
     """Take a list for the tuple it means, also where nothing else is converted."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def _words(value: Any) -> Any:
+    """Take `chgnet` and `[chgnet, sevennet]` for the tuples they mean."""
+    return _tuple([value] if isinstance(value, str) else value)
 
 
 def _section(
@@ -103,6 +109,21 @@ OracleSection = _section(
     ),
     metallic=_optional(
         bool, "true or false: whether the material has a Fermi surface, against our guess."
+    ),
+)
+GeneratorSection = _section(
+    "GeneratorSection",
+    "What makes candidates besides displacements, defects and prototypes.",
+    [GeneratorSettings],
+    without=["foundation"],
+    foundation=(
+        Annotated[
+            tuple[Annotated[str, Field(min_length=1)], ...],
+            BeforeValidator(_words),
+            Field(min_length=1, max_length=2),
+        ]
+        | None,
+        Field(default=None, description=GeneratorSettings.model_fields["foundation"].description),
     ),
 )
 TrainerSection = _section("TrainerSection", "How the potential is fitted.", [TrainerSettings])
@@ -182,6 +203,9 @@ class Config(Section):
     )
     oracle: OracleSection = Field(  # type: ignore[valid-type]
         default_factory=OracleSection, description="Where labels come from."
+    )
+    generator: GeneratorSection = Field(  # type: ignore[valid-type]
+        default_factory=GeneratorSection, description="What makes candidates."
     )
     trainer: TrainerSection = Field(  # type: ignore[valid-type]
         default_factory=TrainerSection, description="How the potential is fitted."

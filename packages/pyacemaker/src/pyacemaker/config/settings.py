@@ -68,6 +68,31 @@ class StructureSettings(Settings):
         return found
 
 
+class GeneratorSettings(Settings):
+    """What makes candidates besides displacements, defects and prototypes."""
+
+    foundation: tuple[str, ...] = Field(
+        default=(),
+        max_length=2,
+        description="Models of a rootstock root, such as chgnet, whose short trajectories give "
+        "candidates to the cold start. With two, frames on whose forces they disagree most.",
+    )
+    root: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The rootstock root that holds the models; null: the variable ROOTSTOCK_ROOT.",
+    )
+    device: str = Field(
+        default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="Where the models run."
+    )
+    foundation_md_ps: float = Field(
+        default=1.0, gt=0, le=1000, description="Length of each of their trajectories in ps."
+    )
+    foundation_frames: int = Field(
+        default=8, ge=1, le=1000, description="Frames taken of each trajectory."
+    )
+
+
 class SelectionSettings(Settings):
     """How many of the proposed structures get a label, and how large they may be."""
 
@@ -172,6 +197,7 @@ _NOT_SCIENCE: dict[str, Any] = {
     "budget": True,
     "oracle": {"command", "timeout_s", "threads"},
     "trainer": {"timeout_s"},
+    "generator": {"root", "device"},
     "dynamics": {"engine", "lammps_command", "timeout_s"},
 }
 
@@ -183,6 +209,7 @@ class CampaignSettings(Settings):
     structure: StructureSettings
     oracle: EspressoSettings | ASESettings = Field(discriminator="code")
     trainer: TrainerSettings
+    generator: GeneratorSettings = GeneratorSettings()
     selection: SelectionSettings
     dynamics: DynamicsSettings
     validation: ValidationSettings
