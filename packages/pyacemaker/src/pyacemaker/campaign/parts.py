@@ -15,7 +15,8 @@ from pyacemaker.execution.base import Executor
 from pyacemaker.execution.parsl_executor import ParslExecutor
 from pyacemaker.oracle.base import Oracle
 from pyacemaker.oracle.espresso.oracle import EspressoOracle
-from pyacemaker.oracle.settings import ASESettings, EspressoSettings, make_oracle
+from pyacemaker.oracle.rootstock_oracle import RootstockOracle
+from pyacemaker.oracle.settings import OracleSettings, make_oracle
 from pyacemaker.parts.foundation_models import check_models, foundation_models
 from pyacemaker.selection.base import Selector
 from pyacemaker.selection.maxvol import MaxVolSelector
@@ -33,7 +34,7 @@ Say = Callable[[str], None]
 class Parts:
     """What the orchestrator works with. A test may replace any of them."""
 
-    make_oracle: Callable[[EspressoSettings | ASESettings], Oracle]
+    make_oracle: Callable[[OracleSettings], Oracle]
     foundation: Callable[[GeneratorSettings], AbstractContextManager[Sequence[Calculator]]]
     selector: Selector
     trainer: Trainer
@@ -51,6 +52,8 @@ def make_parts(settings: CampaignSettings, say: Say) -> Parts:
     oracle = make_oracle(settings.oracle)
     if isinstance(oracle, EspressoOracle):
         oracle.prepare(settings.elements, say)
+    elif isinstance(oracle, RootstockOracle):
+        oracle.prepare()
     check_models(settings.generator)
     checks = make_checks(settings.validation)
     return Parts(

@@ -31,7 +31,7 @@ from pyacemaker.config.settings import (
     SelectionSettings,
 )
 from pyacemaker.config.yaml_lines import KeyPath
-from pyacemaker.oracle.settings import ASESettings, EspressoSettings
+from pyacemaker.oracle.settings import ASESettings, EspressoSettings, RootstockSettings
 from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.validator.settings import ValidationSettings
 
@@ -99,13 +99,14 @@ def _optional(kind: Any, description: str, **bounds: Any) -> Any:
 
 OracleSection = _section(
     "OracleSection",
-    "Where labels come from: Quantum ESPRESSO, or any ASE calculator.",
-    [EspressoSettings, ASESettings],
+    "Where labels come from: Quantum ESPRESSO, a model of rootstock, or any ASE calculator.",
+    [EspressoSettings, ASESettings, RootstockSettings],
     without=["code"],
     code=_optional(
         str,
-        "espresso (Quantum ESPRESSO) or ase (any ASE calculator, named by `calculator`).",
-        pattern="^(espresso|ase)$",
+        "espresso (Quantum ESPRESSO), rootstock (a model of a rootstock root, named by `model`) "
+        "or ase (any ASE calculator, named by `calculator`).",
+        pattern="^(espresso|rootstock|ase)$",
     ),
     metallic=_optional(
         bool, "true or false: whether the material has a Fermi surface, against our guess."

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pyacemaker.oracle.settings import ASESettings, EspressoSettings
+from pyacemaker.oracle.settings import OracleSettings
 from pyacemaker.provenance import KEY as PROVENANCE_KEY
 from pyacemaker.provenance import provenance_of
 from pyacemaker.trainer.settings import TrainerSettings
@@ -195,7 +195,7 @@ class BudgetSettings(Settings):
 _NOT_SCIENCE: dict[str, Any] = {
     "workers": True,
     "budget": True,
-    "oracle": {"command", "timeout_s", "threads"},
+    "oracle": {"command", "timeout_s", "threads", "root", "device"},
     "trainer": {"timeout_s"},
     "generator": {"root", "device"},
     "dynamics": {"engine", "lammps_command", "timeout_s"},
@@ -207,7 +207,7 @@ class CampaignSettings(Settings):
 
     elements: tuple[str, ...] = Field(min_length=1, description="Chemical symbols.")
     structure: StructureSettings
-    oracle: EspressoSettings | ASESettings = Field(discriminator="code")
+    oracle: OracleSettings = Field(discriminator="code")
     trainer: TrainerSettings
     generator: GeneratorSettings = GeneratorSettings()
     selection: SelectionSettings
