@@ -13,7 +13,7 @@ from pyacemaker.config.load import ConfigError, parse_config
 from pyacemaker.config.resolve import Resolved, resolve
 from pyacemaker.config.template import template_text
 from pyacemaker.oracle.pseudopotentials import find_pseudopotentials, suggested_cutoffs
-from pyacemaker.oracle.settings import EspressoSettings
+from pyacemaker.oracle.settings import EspressoSettings, RootstockSettings
 
 
 def resolved(text: str, base: Path | None = None) -> Resolved:
@@ -151,3 +151,30 @@ def test_a_machine_without_network_says_what_to_do(
     assert "# TO DO: " in text
     assert "ecutwfc_Ry: 1" not in text
     assert parse_config(text).elements == ["Si"]
+
+
+def test_a_named_model_makes_rootstock_the_oracle(tmp_path: Path) -> None:
+    found = resolved("elements: [Si]\noracle: {model: chgnet, root: models}", tmp_path)
+    settings = found.settings.oracle
+    assert isinstance(settings, RootstockSettings)
+    assert (settings.model, settings.root) == ("chgnet", str(tmp_path / "models"))
+    assert found.entry("oracle.code").explanation == "a model is named"
+    assert "is required" in refusal("elements: [Si]\noracle: {code: rootstock}")
+    assert "belongs to `code: espresso`" in refusal(
+        "elements: [Si]\noracle: {model: chgnet, ecutwfc_Ry: 30}"
+    )
+    # The root's place and the device are the machine's affair, the model is science.
+    other = resolved("elements: [Si]\noracle: {model: chgnet, device: cuda}").settings
+    assert other.science_digest() == found.settings.science_digest()
+    another = resolved("elements: [Si]\noracle: {model: sevennet}").settings
+    assert another.science_digest() != found.settings.science_digest()
+
+
+def test_foundation_models_are_one_or_two(tmp_path: Path) -> None:
+    one = resolved("elements: [Si]\ngenerator: {foundation: chgnet, root: r}", tmp_path).settings
+    assert one.generator.foundation == ("chgnet",)
+    assert one.generator.root == str(tmp_path / "r")
+    two = resolved("elements: [Si]\ngenerator: {foundation: [chgnet, sevennet]}").settings
+    assert two.generator.foundation == ("chgnet", "sevennet")
+    assert resolved("elements: [Si]").settings.generator.foundation == ()
+    assert "more than 2" in refusal("elements: [Si]\ngenerator: {foundation: [a, b, c]}")

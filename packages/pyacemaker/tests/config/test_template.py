@@ -26,6 +26,7 @@ def test_template_loads_and_its_comments_are_the_defaults(
     shown = re.sub(r"(?m)^# ( *[A-Za-z_]+:(?: .*)?)$", r"\1", text)
     assert shown.count("\n# ") < 8
     everything = parse_config(shown)
+    assert len(re.findall(r"(?m)^[A-Za-z_]+:", shown)) <= 10  # an ordinary campaign's keys
     assert everything.temperatures_K
     plain = resolve(parse_config(f"elements: [{', '.join(elements)}]"))
     assert resolve(everything).settings == plain.settings

@@ -14,6 +14,7 @@ from pyacemaker.campaign.dataset import FREE, TEST, TRAIN, load
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.labelling import label_batch
 from pyacemaker.generator.cold_start import cold_start
+from pyacemaker.generator.foundation import disagreement, foundation_frames, most_disputed
 from pyacemaker.generator.local import local_candidates
 from pyacemaker.provenance import group_of, provenance_of
 
@@ -32,7 +33,7 @@ _LEAST_TESTS = 4
 _REQUIRED_FIRST = frozenset({"eos", "elastic"})
 # Drawn at random to test on: every structure of these is a draw of its own.
 _INDEPENDENT_DRAWS = frozenset({"distorted", "antisite"})
-_MATERIAL = _INDEPENDENT_DRAWS | {"local", "elastic", "vacancy", "interstitial"}
+_MATERIAL = _INDEPENDENT_DRAWS | {"local", "elastic", "vacancy", "interstitial", "foundation"}
 
 
 def explore(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def explore(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str,
                 rng,
             )
             if iteration == 1:
+                pool += _by_foundation_models(campaign, prepared, rng)
                 first = [provenance_of(a)["generator"] in _REQUIRED_FIRST for a in pool]
                 required = [a for a, wanted in zip(pool, first, strict=True) if wanted]
                 pool = [a for a, wanted in zip(pool, first, strict=True) if not wanted]
@@ -90,6 +92,38 @@ def _round_halts(campaign: Campaign, iteration: int, rng: np.random.Generator) -
         text = f"{len(pool)} candidates round {len(halts)} halts"
         campaign.journal.note(iteration, "explore", text)
     return pool
+
+
+def _by_foundation_models(
+    campaign: Campaign, prepared: Prepared, rng: np.random.Generator
+) -> list[Atoms]:
+    """Return frames of trajectories with a foundation model; with two, the disputed half."""
+    settings = campaign.settings
+    if not settings.generator.foundation:
+        return []
+    with campaign.parts.foundation(settings.generator) as models:
+        frames = foundation_frames(
+            prepared.reference,
+            models[0],
+            settings.dynamics.temperatures_K,
+            max(settings.selection.max_atoms, len(prepared.reference)),
+            rng,
+            md_ps=settings.generator.foundation_md_ps,
+            frames=settings.generator.foundation_frames,
+            timestep_fs=settings.dynamics.timestep_fs,
+            model=settings.generator.foundation[0],
+        )
+        text = f"{len(frames)} frames of trajectories with {settings.generator.foundation[0]}"
+        if len(models) > 1:
+            scores = disagreement(frames, models[0], models[1])
+            frames = most_disputed(frames, scores)
+            text += (
+                f", of which the {len(frames)} on whose forces "
+                f"{settings.generator.foundation[1]} disagrees most (up to {max(scores):.2f} "
+                "eV/angstrom) are kept"
+            )
+    campaign.journal.note(1, "explore", text)
+    return frames
 
 
 def _failed_properties(campaign: Campaign, iteration: int) -> list[Atoms]:

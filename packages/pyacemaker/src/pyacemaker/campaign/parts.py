@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from pyacemaker.config.settings import CampaignSettings
+from ase.calculators.calculator import Calculator
+
+from pyacemaker.config.settings import CampaignSettings, GeneratorSettings
 from pyacemaker.dynamics.base import Dynamics
 from pyacemaker.dynamics.choose import make_dynamics
 from pyacemaker.execution.base import Executor
 from pyacemaker.execution.parsl_executor import ParslExecutor
 from pyacemaker.oracle.base import Oracle
 from pyacemaker.oracle.espresso.oracle import EspressoOracle
-from pyacemaker.oracle.settings import ASESettings, EspressoSettings, make_oracle
+from pyacemaker.oracle.rootstock_oracle import RootstockOracle
+from pyacemaker.oracle.settings import OracleSettings, make_oracle
+from pyacemaker.parts.foundation_models import check_models, foundation_models
 from pyacemaker.selection.base import Selector
 from pyacemaker.selection.maxvol import MaxVolSelector
 from pyacemaker.trainer.base import Trainer
@@ -29,7 +34,8 @@ Say = Callable[[str], None]
 class Parts:
     """What the orchestrator works with. A test may replace any of them."""
 
-    make_oracle: Callable[[EspressoSettings | ASESettings], Oracle]
+    make_oracle: Callable[[OracleSettings], Oracle]
+    foundation: Callable[[GeneratorSettings], AbstractContextManager[Sequence[Calculator]]]
     selector: Selector
     trainer: Trainer
     dynamics: Dynamics
@@ -46,9 +52,13 @@ def make_parts(settings: CampaignSettings, say: Say) -> Parts:
     oracle = make_oracle(settings.oracle)
     if isinstance(oracle, EspressoOracle):
         oracle.prepare(settings.elements, say)
+    elif isinstance(oracle, RootstockOracle):
+        oracle.prepare()
+    check_models(settings.generator)
     checks = make_checks(settings.validation)
     return Parts(
         make_oracle=make_oracle,
+        foundation=foundation_models,
         selector=MaxVolSelector.for_elements(settings.elements, settings.trainer),
         trainer=_make_trainer(settings, say),
         dynamics=make_dynamics(settings.dynamics.engine, settings.dynamics.lammps_command, say),

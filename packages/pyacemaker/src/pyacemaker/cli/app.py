@@ -17,6 +17,7 @@ from rich.text import Text
 
 import pyacemaker
 from pyacemaker.campaign.outcome import EXIT_USAGE
+from pyacemaker.cli.publishing import publish
 from pyacemaker.config.load import ConfigError, load_config
 
 if TYPE_CHECKING:
@@ -189,6 +190,9 @@ def build_plugin() -> None:
     except PartError as error:
         raise refuse(str(error), code=1) from error
     typer.echo(path)
+
+
+app.command()(publish)
 
 
 def _resolved(config: Path) -> Resolved:

@@ -1,4 +1,4 @@
-"""What a user may write: ten keys, of which only `elements` is required.
+"""What a user may write, of which only `elements` is required.
 
 The sections' keys are the settings of the parts themselves, every one optional: what is
 left out is decided by `resolve` from the elements.
@@ -27,10 +27,11 @@ from pyacemaker.config.settings import (
     BudgetSettings,
     ConvergenceSettings,
     DynamicsSettings,
+    GeneratorSettings,
     SelectionSettings,
 )
 from pyacemaker.config.yaml_lines import KeyPath
-from pyacemaker.oracle.settings import ASESettings, EspressoSettings
+from pyacemaker.oracle.settings import ASESettings, EspressoSettings, RootstockSettings
 from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.validator.settings import ValidationSettings
 
@@ -63,6 +64,11 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _words(value: Any) -> Any:
+    """Take `chgnet` and `[chgnet, sevennet]` for the tuples they mean."""
+    return _tuple([value] if isinstance(value, str) else value)
+
+
 def _section(
     name: str, doc: str, sources: Iterable[type[BaseModel]], without: Iterable[str] = (), **own: Any
 ) -> type[Section]:
@@ -93,16 +99,32 @@ def _optional(kind: Any, description: str, **bounds: Any) -> Any:
 
 OracleSection = _section(
     "OracleSection",
-    "Where labels come from: Quantum ESPRESSO, or any ASE calculator.",
-    [EspressoSettings, ASESettings],
+    "Where labels come from: Quantum ESPRESSO, a model of rootstock, or any ASE calculator.",
+    [EspressoSettings, ASESettings, RootstockSettings],
     without=["code"],
     code=_optional(
         str,
-        "espresso (Quantum ESPRESSO) or ase (any ASE calculator, named by `calculator`).",
-        pattern="^(espresso|ase)$",
+        "espresso (Quantum ESPRESSO), rootstock (a model of a rootstock root, named by `model`) "
+        "or ase (any ASE calculator, named by `calculator`).",
+        pattern="^(espresso|rootstock|ase)$",
     ),
     metallic=_optional(
         bool, "true or false: whether the material has a Fermi surface, against our guess."
+    ),
+)
+GeneratorSection = _section(
+    "GeneratorSection",
+    "What makes candidates besides displacements, defects and prototypes.",
+    [GeneratorSettings],
+    without=["foundation"],
+    foundation=(
+        Annotated[
+            tuple[Annotated[str, Field(min_length=1)], ...],
+            BeforeValidator(_words),
+            Field(min_length=1, max_length=2),
+        ]
+        | None,
+        Field(default=None, description=GeneratorSettings.model_fields["foundation"].description),
     ),
 )
 TrainerSection = _section("TrainerSection", "How the potential is fitted.", [TrainerSettings])
@@ -183,6 +205,9 @@ class Config(Section):
     )
     oracle: OracleSection = Field(  # type: ignore[valid-type]
         default_factory=OracleSection, description="Where labels come from."
+    )
+    generator: GeneratorSection = Field(  # type: ignore[valid-type]
+        default_factory=GeneratorSection, description="What makes candidates."
     )
     trainer: TrainerSection = Field(  # type: ignore[valid-type]
         default_factory=TrainerSection, description="How the potential is fitted."

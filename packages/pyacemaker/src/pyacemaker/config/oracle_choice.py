@@ -13,7 +13,12 @@ from pyacemaker.config.models import Config
 from pyacemaker.config.physics import Ruled, guess_magnetization, guess_metallic
 from pyacemaker.config.yaml_lines import KeyPath
 from pyacemaker.oracle.pseudopotentials import PSEUDODOJO, find_pseudopotentials
-from pyacemaker.oracle.settings import ASESettings, EspressoSettings
+from pyacemaker.oracle.settings import (
+    ASESettings,
+    EspressoSettings,
+    OracleSettings,
+    RootstockSettings,
+)
 from pyacemaker.oracle.upf import UPF, PseudopotentialError
 from pyacemaker.parts.sources import PartError
 
@@ -34,33 +39,49 @@ class NoCutoffError(ConfigError):
 _OWN_KEYS = ("code", "metallic")
 
 
-def oracle_code(config: Config) -> Literal["espresso", "ase"]:
-    """Return which code labels: the one named, or ase where a calculator is."""
+Code = Literal["espresso", "rootstock", "ase"]
+_MODELS: Mapping[str, type[EspressoSettings] | type[RootstockSettings] | type[ASESettings]] = {
+    "espresso": EspressoSettings,
+    "rootstock": RootstockSettings,
+    "ase": ASESettings,
+}
+
+
+def oracle_code(config: Config) -> Code:
+    """Return which code labels: the one named, or that of the calculator or model named."""
     section: Any = config.oracle
-    named = section.code or ("ase" if section.calculator else "espresso")
-    return "ase" if named == "ase" else "espresso"
+    if section.code:
+        named: Code = section.code
+        return named
+    return "ase" if section.calculator else "rootstock" if section.model else "espresso"
 
 
-def resolve_oracle(choices: Choices, base_dir: Path) -> EspressoSettings | ASESettings:
+def resolve_oracle(choices: Choices, base_dir: Path) -> OracleSettings:
     """Return the oracle's settings. Raises ConfigError where keys do not go together."""
     section: Any = choices.config.oracle
     code = oracle_code(choices.config)
     if section.code:
         choices.note(("oracle", "code"), code, "user", "where labels come from")
     else:
-        why = "a calculator is named" if code == "ase" else "density-functional theory"
-        choices.note(("oracle", "code"), code, "default", why)
-    model = EspressoSettings if code == "espresso" else ASESettings
+        named = {"ase": "a calculator is named", "rootstock": "a model is named"}
+        choices.note(
+            ("oracle", "code"), code, "default", named.get(code, "density-functional theory")
+        )
+    model = _MODELS[code]
     for key in sorted(section.model_fields_set):
         if key not in model.model_fields and not (key in _OWN_KEYS and code == "espresso"):
             if key == "code" or getattr(section, key) is None:
                 continue
-            other = "ase" if code == "espresso" else "espresso"
+            other = next(
+                (name for name, found in _MODELS.items() if key in found.model_fields), "espresso"
+            )
             raise choices.refuse(
                 ("oracle", key), f"belongs to `code: {other}`, but the oracle is {code}; remove it"
             )
     if code == "ase":
         return _ase(choices)
+    if code == "rootstock":
+        return _rootstock(choices, base_dir)
     return _espresso(choices, base_dir)
 
 
@@ -72,6 +93,17 @@ def _ase(choices: Choices) -> ASESettings:
             "is required with `code: ase`; give a dotted name, such as ase.calculators.emt.EMT",
         )
     return choices.fill("oracle", ASESettings, {}, fixed={"code": "ase"})
+
+
+def _rootstock(choices: Choices, base_dir: Path) -> RootstockSettings:
+    section: Any = choices.config.oracle
+    if not section.model:
+        raise choices.refuse(
+            ("oracle", "model"), "is required with `code: rootstock`; give one, such as chgnet"
+        )
+    root = section.root
+    replaced = {"root": str((base_dir / Path(root).expanduser()).resolve())} if root else {}
+    return choices.fill("oracle", RootstockSettings, {}, {"code": "rootstock"}, replaced)
 
 
 def _espresso(choices: Choices, base_dir: Path) -> EspressoSettings:

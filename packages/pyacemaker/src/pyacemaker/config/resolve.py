@@ -20,6 +20,7 @@ from pyacemaker.config.settings import (
     CampaignSettings,
     ConvergenceSettings,
     DynamicsSettings,
+    GeneratorSettings,
     SelectionSettings,
     StructureSettings,
 )
@@ -199,6 +200,7 @@ def resolve(config: Config, base_dir: Path | None = None) -> Resolved:
     structure, formula = _structure(choices, base_dir, max_atoms)
     temperatures = _temperatures(choices, formula)
     oracle = resolve_oracle(choices, base_dir)
+    generator = choices.fill("generator", GeneratorSettings, {}, replaced=_root(config, base_dir))
     trainer = choices.fill(
         "trainer",
         TrainerSettings,
@@ -234,6 +236,7 @@ def resolve(config: Config, base_dir: Path | None = None) -> Resolved:
         elements=elements,
         structure=structure,
         oracle=oracle,
+        generator=generator,
         trainer=trainer,
         selection=selection,
         dynamics=dynamics,
@@ -246,6 +249,14 @@ def resolve(config: Config, base_dir: Path | None = None) -> Resolved:
         ),
     )
     return Resolved(settings, tuple(choices.entries))
+
+
+def _root(config: Config, base_dir: Path) -> dict[str, str]:
+    """Return the absolute path of the rootstock root that is named, if one is."""
+    section: Any = config.generator
+    if section.root is None:
+        return {}
+    return {"root": str((base_dir / Path(section.root).expanduser()).resolve())}
 
 
 def _top(choices: Choices, key: str, default: Any, words: str) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pyacemaker.oracle.settings import ASESettings, EspressoSettings
+from pyacemaker.oracle.settings import OracleSettings
 from pyacemaker.provenance import KEY as PROVENANCE_KEY
 from pyacemaker.provenance import provenance_of
 from pyacemaker.trainer.settings import TrainerSettings
@@ -66,6 +66,31 @@ class StructureSettings(Settings):
         found = Atoms(self.symbols, positions=self.positions_A, cell=self.cell_A, pbc=True)
         found.info[PROVENANCE_KEY] = dict(self.provenance)
         return found
+
+
+class GeneratorSettings(Settings):
+    """What makes candidates besides displacements, defects and prototypes."""
+
+    foundation: tuple[str, ...] = Field(
+        default=(),
+        max_length=2,
+        description="Models of a rootstock root, such as chgnet, whose short trajectories give "
+        "candidates to the cold start. With two, frames on whose forces they disagree most.",
+    )
+    root: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The rootstock root that holds the models; null: the variable ROOTSTOCK_ROOT.",
+    )
+    device: str = Field(
+        default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="Where the models run."
+    )
+    foundation_md_ps: float = Field(
+        default=1.0, gt=0, le=1000, description="Length of each of their trajectories in ps."
+    )
+    foundation_frames: int = Field(
+        default=8, ge=1, le=1000, description="Frames taken of each trajectory."
+    )
 
 
 class SelectionSettings(Settings):
@@ -170,8 +195,9 @@ class BudgetSettings(Settings):
 _NOT_SCIENCE: dict[str, Any] = {
     "workers": True,
     "budget": True,
-    "oracle": {"command", "timeout_s", "threads"},
+    "oracle": {"command", "timeout_s", "threads", "root", "device"},
     "trainer": {"timeout_s"},
+    "generator": {"root", "device"},
     "dynamics": {"engine", "lammps_command", "timeout_s"},
 }
 
@@ -181,8 +207,9 @@ class CampaignSettings(Settings):
 
     elements: tuple[str, ...] = Field(min_length=1, description="Chemical symbols.")
     structure: StructureSettings
-    oracle: EspressoSettings | ASESettings = Field(discriminator="code")
+    oracle: OracleSettings = Field(discriminator="code")
     trainer: TrainerSettings
+    generator: GeneratorSettings = GeneratorSettings()
     selection: SelectionSettings
     dynamics: DynamicsSettings
     validation: ValidationSettings

@@ -151,7 +151,29 @@ class ASESettings(BaseModel):
         return self
 
 
-def make_oracle(settings: EspressoSettings | ASESettings) -> Oracle:
+class RootstockSettings(BaseModel):
+    """Labels by a model of a rootstock root: a foundation model, or a potential made here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    code: Literal["rootstock"] = "rootstock"
+    model: str = Field(
+        min_length=1, description="The model's name, as `rootstock list` shows it, such as chgnet."
+    )
+    root: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The rootstock root that holds it; null: the variable ROOTSTOCK_ROOT.",
+    )
+    device: str = Field(
+        default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="Where the model runs."
+    )
+
+
+OracleSettings = EspressoSettings | ASESettings | RootstockSettings
+
+
+def make_oracle(settings: OracleSettings) -> Oracle:
     """Return the oracle of `settings`.
 
     Nothing is fetched or started yet: pseudopotentials and program are looked for when
@@ -161,6 +183,10 @@ def make_oracle(settings: EspressoSettings | ASESettings) -> Oracle:
         from pyacemaker.oracle.espresso.oracle import EspressoOracle  # noqa: PLC0415 - no cycle
 
         return EspressoOracle(settings)
+    if isinstance(settings, RootstockSettings):
+        from pyacemaker.oracle.rootstock_oracle import RootstockOracle  # noqa: PLC0415 - no cycle
+
+        return RootstockOracle(settings)
     from pyacemaker.oracle.ase_oracle import ASEOracle  # noqa: PLC0415 - no cycle
 
     return ASEOracle(settings)
