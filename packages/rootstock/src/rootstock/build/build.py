@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -285,5 +285,3 @@ def _source(layout: Layout, environment: str) -> EnvironmentSource:
             )
         shutil.copyfile(shipped, path)
     return read_source(path)
-
-

@@ -30,8 +30,21 @@ from rootstock.root.variables import FOREIGN
 _FETCH_LIMIT_S = 300.0
 _QUERY_LIMIT_S = 60.0
 _READY = "rootstock-interpreter.json"
-_LEFT_OUT = ("site-packages", "dist-packages", "test", "tests", "idlelib", "turtledemo", "tkinter",
-             "ensurepip", "lib2to3", "config-*", "*.a", "EXTERNALLY-MANAGED", "sitecustomize.py")
+_LEFT_OUT = (
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "idlelib",
+    "turtledemo",
+    "tkinter",
+    "ensurepip",
+    "lib2to3",
+    "config-*",
+    "*.a",
+    "EXTERNALLY-MANAGED",
+    "sitecustomize.py",
+)
 _QUERY = """
 import json, os, sys, sysconfig
 paths, var = sysconfig.get_paths(), sysconfig.get_config_var
@@ -94,18 +107,34 @@ def _fetched(layout: Layout, wanted: SpecifierSet, log: Log, say: Say) -> Interp
         return None
     here = platform.python_version()
     request = here.rpartition(".")[0] if wanted.contains(here) else str(wanted)
-    command = [find_uv(), "python", "install", "--no-bin", "--install-dir",
-               str(layout.interpreters), request]
+    command = [
+        find_uv(),
+        "python",
+        "install",
+        "--no-bin",
+        "--install-dir",
+        str(layout.interpreters),
+        request,
+    ]
     offset = log.path.stat().st_size
     # One try: whoever cannot reach the host gets a copy, at once.
     variables = uv_variables() | {"UV_HTTP_RETRIES": os.environ.get("UV_HTTP_RETRIES", "0")}
     try:
-        run("fetching an interpreter", command, log=log, timeout_s=_FETCH_LIMIT_S,
-            env=variables, cwd=layout.folder, say=say)
+        run(
+            "fetching an interpreter",
+            command,
+            log=log,
+            timeout_s=_FETCH_LIMIT_S,
+            env=variables,
+            cwd=layout.folder,
+            say=say,
+        )
     except BuildError:
         reason = gist(log.text_from(offset))
-        say(f"no standalone interpreter can be fetched here ({reason}); one of this machine "
-            "is copied instead")
+        say(
+            f"no standalone interpreter can be fetched here ({reason}); one of this machine "
+            "is copied instead"
+        )
         return None
     for folder in layout.interpreters.iterdir():
         # uv adds links of shorter names, which hold the root's path.
@@ -121,9 +150,20 @@ def _on_this_machine(wanted: SpecifierSet, log: Log) -> dict[str, Any]:
     if wanted.contains(platform.python_version()):
         return _query(Path(sys.executable))
     done = subprocess.run(
-        [find_uv(), "python", "find", "--system", "--no-python-downloads", "--no-project",
-         str(wanted)],
-        capture_output=True, text=True, timeout=_QUERY_LIMIT_S, check=False, env=uv_variables(),
+        [
+            find_uv(),
+            "python",
+            "find",
+            "--system",
+            "--no-python-downloads",
+            "--no-project",
+            str(wanted),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=_QUERY_LIMIT_S,
+        check=False,
+        env=uv_variables(),
     )
     log.note(f"looking for an interpreter {wanted}: {done.stdout.strip()} {done.stderr.strip()}")
     if done.returncode != 0:
@@ -138,7 +178,11 @@ def _query(python: Path) -> dict[str, Any]:
     own = {key: value for key, value in os.environ.items() if key not in FOREIGN}
     done = subprocess.run(
         [str(python), "-I", "-c", _QUERY],
-        capture_output=True, text=True, timeout=_QUERY_LIMIT_S, check=False, env=own,
+        capture_output=True,
+        text=True,
+        timeout=_QUERY_LIMIT_S,
+        check=False,
+        env=own,
     )
     if done.returncode != 0:
         raise BuildError(f"{python} does not run: {gist(done.stderr)}")
@@ -191,7 +235,11 @@ def _probe(folder: Path, short: str, library_path: str | None) -> None:
         own["LD_LIBRARY_PATH"] = str(folder / library_path)
     done = subprocess.run(
         [str(folder / "bin" / f"python{short}"), "-I", "-c", _PROBE],
-        capture_output=True, text=True, timeout=_QUERY_LIMIT_S, check=False, env=own,
+        capture_output=True,
+        text=True,
+        timeout=_QUERY_LIMIT_S,
+        check=False,
+        env=own,
     )
     if done.returncode != 0 or Path(done.stdout.strip()).resolve() != folder.resolve():
         raise BuildError(

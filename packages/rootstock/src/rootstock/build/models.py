@@ -19,6 +19,9 @@ from rootstock.root.variables import complete, model_variables
 
 FETCH_LIMIT_S = 3600.0
 SMOKE_LIMIT_S = 900.0
+# Python keeps what it compiles of the modules that the model imports: the root is read-only
+# later, and to compile every file of every package would take minutes for nothing.
+_COMPILE = {"PYTHONDONTWRITEBYTECODE": ""}
 # A handful of atoms: more threads than one only wait for each other.
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
@@ -46,9 +49,14 @@ class Bench:
                 *arguments, "--out", str(out),
             ]  # fmt: skip
             run(
-                what, command, log=self.log, timeout_s=timeout_s, env=_ONE_THREAD | complete(variables),
-                cwd=Path(work), say=self.say,
-            )  # fmt: skip
+                what,
+                command,
+                log=self.log,
+                timeout_s=timeout_s,
+                env=_ONE_THREAD | complete(variables | _COMPILE),
+                cwd=Path(work),
+                say=self.say,
+            )
             return json.loads(out.read_text())
 
 
@@ -96,9 +104,7 @@ def smoke_test(
             f"the smoke test of {name} ran in {found['prefix']}, not in {bench.folder}: this "
             f"Python ({found['python']}) does not take an environment that can be moved"
         )
-    if not Path(found["base_prefix"]).resolve().is_relative_to(
-        bench.layout.interpreters.resolve()
-    ):
+    if not Path(found["base_prefix"]).resolve().is_relative_to(bench.layout.interpreters.resolve()):
         raise BuildError(f"the smoke test of {name} used an interpreter outside the root")
     model.elements = found["elements"]
     bench.say(

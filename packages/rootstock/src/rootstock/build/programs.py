@@ -97,9 +97,7 @@ def run(
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         if code == -signal.SIGKILL:
             how += ", perhaps for memory"
-        raise BuildError(
-            f"{what} failed ({how}): {gist(said)}{_remedy(said)} (output: {log.path})"
-        )
+        raise BuildError(f"{what} failed ({how}): {gist(said)}{_remedy(said)} (output: {log.path})")
     return said
 
 
@@ -146,8 +144,15 @@ def _remedy(said: str) -> str:
     text = said.lower()
     if "no space left" in text or "disk quota exceeded" in text:
         return "; free some disk space, or use a root on another disk"
-    unreachable = ("error sending request", "dns error", "connection refused", "name resolution",
-                   "network is unreachable", "max retries exceeded", "urlopen error")
+    unreachable = (
+        "error sending request",
+        "dns error",
+        "connection refused",
+        "name resolution",
+        "network is unreachable",
+        "max retries exceeded",
+        "urlopen error",
+    )
     if any(sign in text for sign in unreachable):
         return (
             "; check the network, or name an index that can be reached in UV_DEFAULT_INDEX or a "

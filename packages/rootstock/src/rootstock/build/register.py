@@ -131,9 +131,7 @@ def _split(layout: Layout, model: str) -> tuple[str, str]:
     return names[name], argument
 
 
-def _copied(
-    layout: Layout, environment: str, argument: str, path: Path, say: Say
-) -> ModelRecord:
+def _copied(layout: Layout, environment: str, argument: str, path: Path, say: Say) -> ModelRecord:
     say(f"copying {path} into the root")
     parent = layout.weights / environment
     parent.mkdir(parents=True, exist_ok=True)

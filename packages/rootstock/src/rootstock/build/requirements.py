@@ -81,9 +81,7 @@ def lock(
     return path
 
 
-def wanted_platform(
-    interpreter: Interpreter, device: str, torch_backend: str | None
-) -> Platform:
+def wanted_platform(interpreter: Interpreter, device: str, torch_backend: str | None) -> Platform:
     """Return what to lock for.
 
     For the CPU uv is sent to PyTorch's own index, unless a folder of wheels holds torch's CPU

@@ -66,7 +66,7 @@ def crystal(elements: Sequence[str]) -> Atoms:
     if cubic:
         atoms = bulk(lattice, cubic=True)
     else:
-        spacing = 2.3 * covalent_radii[atomic_numbers[lattice]]
+        spacing = max(2.3 * covalent_radii[atomic_numbers[lattice]], 1.5)
         atoms = bulk(lattice, "sc", a=spacing)
     while len(atoms) < max(4, len(elements)):
         atoms *= (1, 1, 2)
@@ -83,9 +83,9 @@ def crystal(elements: Sequence[str]) -> Atoms:
 
 def derivative(energy: Callable[[float], float], step: float) -> float:
     """Return dE/dt at 0 by the five-point central difference."""
-    return (
-        8.0 * (energy(step) - energy(-step)) - (energy(2.0 * step) - energy(-2.0 * step))
-    ) / (12.0 * step)
+    return (8.0 * (energy(step) - energy(-step)) - (energy(2.0 * step) - energy(-2.0 * step))) / (
+        12.0 * step
+    )
 
 
 def force_error(atoms: Atoms, calculator: Any, forces: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Is what was built still what it was, and does it still give right numbers?"""
+"""Whether what was built is still what it was, and still gives right numbers."""
 
 from __future__ import annotations
 
@@ -112,9 +112,7 @@ def _broken(layout: Layout, manifest: Manifest, record: ModelRecord) -> str | No
     return broken_weights(layout, record)
 
 
-def _chosen(
-    layout: Layout, manifest: Manifest, models: tuple[str, ...]
-) -> dict[str, ModelRecord]:
+def _chosen(layout: Layout, manifest: Manifest, models: tuple[str, ...]) -> dict[str, ModelRecord]:
     if not models:
         return dict(manifest.models)
     chosen = {}

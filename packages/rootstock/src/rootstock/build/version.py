@@ -75,9 +75,8 @@ def make_version(
     run(
         "installing the packages",
         [uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python",
-         # A root stands alone: its files are no hard links into a user's cache, and they are
-         # compiled now because nothing can be written when it is used.
-         "--link-mode", os.environ.get("UV_LINK_MODE", "copy"), "--compile-bytecode",
+         # A root stands alone: its files are no hard links into a user's cache.
+         "--link-mode", os.environ.get("UV_LINK_MODE", "copy"),
          "--no-deps", "--require-hashes", *backend_options(platform_), "-r", lock_file],
         log=log, timeout_s=INSTALL_LIMIT_S, env=variables, cwd=layout.folder, say=say,
     )  # fmt: skip
@@ -89,9 +88,7 @@ def install_rootstock(folder: Path, layout: Layout, log: Log) -> None:
     packages = next(iter((folder / "lib").glob("python3.*/site-packages")))
     target = packages / "rootstock"
     remove_tree(target)
-    shutil.copytree(
-        package_folder(), target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
-    )
+    shutil.copytree(package_folder(), target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     name = f"{_DISTRIBUTION.replace('-', '_')}-{package_version()}.dist-info"
     information = packages / name
     write_whole(
@@ -114,7 +111,8 @@ def sweep(layout: Layout, environment: str, keep: int = 1) -> list[str]:
     are running may still load from.
     """
     current = layout.current(environment)
-    whole, broken = [], []
+    whole: list[Path] = []
+    broken: list[Path] = []
     for folder in sorted(layout.versions.glob(f"{environment}-2*")):
         if folder != current:
             (whole if read_record(folder) else broken).append(folder)

@@ -130,7 +130,7 @@ def build(
     for value in (device, test_device):
         if value not in ("cpu", "cuda", None):
             raise refuse(f"--device takes cpu or cuda, not {value}")
-    wanted = () if no_models else None
+    wanted: tuple[str, ...] | None = () if no_models else None
     if models is not None:
         wanted = tuple(part.strip() for part in models.split(","))
     options = BuildOptions(

@@ -32,9 +32,7 @@ def serve_model(
     ]  # fmt: skip
     if options:
         command += ["--options", json.dumps(dict(options))]
-    process = subprocess.Popen(
-        command, env=complete(resolved.variables), stdin=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, env=complete(resolved.variables), stdin=subprocess.DEVNULL)
     try:
         return 0 if process.wait() == 0 else 1
     finally:
@@ -58,4 +56,3 @@ def address_options(address: str) -> list[str]:
     if not path.exists():
         raise RootError(f"no server listens at {path}: start it first, or give HOST:PORT")
     return ["--socket", str(path)]
-

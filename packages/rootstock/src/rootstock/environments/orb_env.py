@@ -41,8 +41,8 @@ def setup(model: str, device: str, **kwargs: Any) -> Any:
     if name not in ORB_PRETRAINED_MODELS:
         raise ValueError(f"Orb has no model {name!r}; it has {', '.join(ORB_PRETRAINED_MODELS)}")
     # Compiled anew for every worker and number of atoms: more time than it saves.
-    options = {key: kwargs.pop(key) for key in ("precision", "compile") if key in kwargs}
-    options = {"precision": "float32-highest", "compile": False} | options
+    options: dict[str, Any] = {"precision": "float32-highest", "compile": False}
+    options |= {key: kwargs.pop(key) for key in ("precision", "compile") if key in kwargs}
     if from_file:
         options["weights_path"] = model
     network = ORB_PRETRAINED_MODELS[name](device=device, **options)

@@ -122,8 +122,7 @@ def resolve_argument(
         if (failure := manifest.errors.get(environment)) is not None:
             message += f" (its last build failed: {failure.message})"
         raise UnknownModelError(
-            f"{message}; build it: rootstock build {short_name(environment)} "
-            f"--root {layout.folder}"
+            f"{message}; build it: rootstock build {short_name(environment)} --root {layout.folder}"
         )
     record = manifest.environments[environment]
     library_path = layout.folder / record.library_path if record.library_path else None
@@ -203,5 +202,5 @@ def _nothing_serves(
     message = f"no environment in {layout.folder} serves {model!r}; there are: {have}"
     shipped = [short_name(name) for name in shipped_sources()]
     if (near := nearest(model, [*built, *BUILT_IN, *shipped])) is None:
-        near = nearest(model.split("-")[0], [*built, *BUILT_IN, *shipped])
+        near = nearest(model.split("-", maxsplit=1)[0], [*built, *BUILT_IN, *shipped])
     return f"{message}; did you mean {near}?" if near else message

@@ -31,9 +31,7 @@ from rootstock.root.layout import environment_name
 from rootstock.root.nearest import nearest
 
 # The reference pattern of PEP 723.
-_BLOCK = re.compile(
-    r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$"
-)
+_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*_env")
 
 
