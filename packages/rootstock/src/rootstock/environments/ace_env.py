@@ -21,9 +21,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -77,8 +76,7 @@ class AceError(RuntimeError):
     """A potential that is broken, or atoms that it cannot take."""
 
 
-@dataclass(frozen=True)
-class ZblPair:
+class ZblPair(NamedTuple):
     """Two elements in alphabetical order, and where their ZBL is switched off (angstrom)."""
 
     elements: tuple[str, str]
