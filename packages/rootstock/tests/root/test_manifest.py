@@ -24,9 +24,7 @@ from rootstock.root.manifest import (
 
 def test_what_is_written_is_read(layout: Layout) -> None:
     verification = Verification("t", "v", "Cu4", -1.5, 1e-6, None, 1.0, 0.1)
-    model = ModelRecord(
-        "x_env", "a", weights={"cache/w": "0" * 64}, verified={"cpu": verification}
-    )
+    model = ModelRecord("x_env", "a", weights={"cache/w": "0" * 64}, verified={"cpu": verification})
     model.last_error = Failure("t", "said")
     with changed_manifest(layout) as manifest:
         manifest.models["x-a"] = model

@@ -48,6 +48,11 @@ class SmokeTestError(RuntimeError):
 
 def load(source: Path, model: str, device: str, options: dict[str, Any]) -> Any:
     """Return the calculator that the `setup` of an environment file makes."""
+    return imported(source).setup(model, device, **options)
+
+
+def imported(source: Path) -> Any:
+    """Return an environment file as a module."""
     name = source.stem.replace("-", "_")
     spec = importlib.util.spec_from_file_location(name, source)
     if spec is None or spec.loader is None:
@@ -55,7 +60,7 @@ def load(source: Path, model: str, device: str, options: dict[str, Any]) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
-    return module.setup(model, device, **options)
+    return module
 
 
 def crystal(elements: Sequence[str]) -> Atoms:
@@ -196,12 +201,15 @@ def main() -> None:
     parser.add_argument("--elements", default="")
     parser.add_argument("--predicted-forces", action="store_true")
     parser.add_argument("--load-only", action="store_true")
+    parser.add_argument("--import-only", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     start = time.perf_counter()
-    calculator = load(given.source, given.model, given.device, given.options)
+    calculator = imported(given.source)
+    if not given.import_only:
+        calculator = calculator.setup(given.model, given.device, **given.options)
     found: dict[str, Any] = {"load_s": time.perf_counter() - start}
-    if not given.load_only:
+    if not given.load_only and not given.import_only:
         elements = [e for e in given.elements.split(",") if e]
         elements = elements or list(getattr(calculator, "elements", None) or ["Si"])
         found |= judge(crystal(elements), calculator, conservative=not given.predicted_forces)

@@ -80,6 +80,9 @@ def remove_tree(folder: Path) -> None:
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
         return
+    shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        return
     for where, _, _ in os.walk(folder):
         with contextlib.suppress(OSError):
             Path(where).chmod(0o700)
