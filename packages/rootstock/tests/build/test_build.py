@@ -97,7 +97,7 @@ def test_it_runs_by_itself_and_holds_no_path_of_its_own(shared: Layout) -> None:
         assert not path or path.startswith(str(shared.folder)), path
     for link in (folder / "bin").iterdir():
         if link.is_symlink():
-            assert not os.path.isabs(link.readlink())
+            assert not link.readlink().is_absolute()
         elif link.stat().st_size < 10_000:
             assert str(shared.folder) not in link.read_text(errors="replace"), link
     assert str(shared.folder) not in (folder / "pyvenv.cfg").read_text()
@@ -137,8 +137,7 @@ def test_what_did_not_change_is_not_built_again(shared: Layout) -> None:
         ("raise RuntimeError('no such weights')", "no such weights"),
         ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
         (
-            "import ase.calculators.emt as e; e.EMT.get_forces = 1; "
-            "from ase.calculators.lj import LennardJones; return LennardJones(epsilon=float('nan'))",
+            "from ase.calculators.lj import LennardJones as LJ; return LJ(epsilon=float('nan'))",
             "not finite",
         ),
     ],

@@ -174,7 +174,7 @@ def test_refusals(potential: Path, atoms: Atoms, said: str) -> None:
 def test_what_setup_refuses(tmp_path: Path, potential: Path) -> None:
     with pytest.raises(ValueError, match="ace needs a potential"):
         setup("")
-    with pytest.raises(ValueError, match="name the .yaml or .yace in it"):
+    with pytest.raises(ValueError, match=r"name the \.yaml or \.yace in it"):
         setup(tmp_path)
     with pytest.raises(ValueError, match="CPU only"):
         setup(potential, device="cuda")

@@ -74,10 +74,13 @@ def test_changes_at_once_are_all_kept(layout: Layout) -> None:
 
 
 def test_a_held_lock_names_its_holder(tmp_path: Path) -> None:
-    with locked(tmp_path / "lock"):
-        with pytest.raises(AlreadyLockedError, match="is held by process"):
-            with locked(tmp_path / "lock", wait=False):
-                pass
+    path = tmp_path / "lock"
+    with (
+        locked(path),
+        pytest.raises(AlreadyLockedError, match="is held by process"),
+        locked(path, wait=False),
+    ):
+        pass
 
 
 def test_a_folder_of_something_else_is_no_place_for_a_root(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rootstock.build.indexes import uv_version
 from rootstock.build.interpreter import ensure_interpreter
-from rootstock.build.models import Bench, fetch, smoke_test
+from rootstock.build.models import Bench, fetch, import_test, smoke_test
 from rootstock.build.programs import Log, Say
 from rootstock.build.requirements import lock, locked_packages, wanted_platform
 from rootstock.build.verify import writable
@@ -183,7 +183,7 @@ def _try_models(
     bench: Bench, manifest: Manifest, models: dict[str, ModelRecord], options: BuildOptions
 ) -> None:
     if not models:
-        bench.say(f"no model of {bench.environment} is tested")
+        import_test(bench)
     for name, model in models.items():
         path = registered(manifest, model.environment, model.argument)
         if path is None and not is_path(model.argument) and bench.facts.is_fetched(model.argument):

@@ -60,6 +60,14 @@ class Bench:
             return json.loads(out.read_text())
 
 
+def import_test(bench: Bench) -> None:
+    """Run the environment without a model: its interpreter, numpy, ase and the file itself."""
+    bench.say(f"testing {bench.environment} without a model")
+    arguments = ["--model", "", "--device", "cpu", "--import-only"]
+    found = bench.run(f"the test of {bench.environment}", arguments, SMOKE_LIMIT_S, offline=True)
+    _demand_inside(bench, bench.environment, found)
+
+
 def argument_of(layout: Layout, model: ModelRecord) -> str:
     """Return what `setup` gets: the argument, or the path of registered weights."""
     return str(layout.folder / model.path) if model.path else model.argument
@@ -99,13 +107,7 @@ def smoke_test(
     if not bench.facts.conservative:
         arguments.append("--predicted-forces")
     found = bench.run(f"the smoke test of {name}", arguments, SMOKE_LIMIT_S, offline=True)
-    if Path(found["prefix"]).resolve() != bench.folder.resolve():
-        raise BuildError(
-            f"the smoke test of {name} ran in {found['prefix']}, not in {bench.folder}: this "
-            f"Python ({found['python']}) does not take an environment that can be moved"
-        )
-    if not Path(found["base_prefix"]).resolve().is_relative_to(bench.layout.interpreters.resolve()):
-        raise BuildError(f"the smoke test of {name} used an interpreter outside the root")
+    _demand_inside(bench, name, found)
     model.elements = found["elements"]
     bench.say(
         f"{name}: {found['formula']} {found['energy_eV']:.4f} eV; forces within "
@@ -122,6 +124,17 @@ def smoke_test(
         load_s=found["load_s"],
         call_s=found["call_s"],
     )
+
+
+def _demand_inside(bench: Bench, name: str, found: Mapping[str, Any]) -> None:
+    if Path(found["prefix"]).resolve() != bench.folder.resolve():
+        raise BuildError(
+            f"the test of {name} ran in {found['prefix']}, not in {bench.folder}: this Python "
+            f"({found['python']}) does not take an environment that can be moved"
+        )
+    base = Path(found["base_prefix"]).resolve()
+    if not base.is_relative_to(bench.layout.interpreters.resolve()):
+        raise BuildError(f"the test of {name} used an interpreter outside the root: {base}")
 
 
 def _stress_words(found: Mapping[str, Any]) -> str:
