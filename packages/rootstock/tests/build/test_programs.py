@@ -39,8 +39,11 @@ def test_failures_are_one_line(log: Log) -> None:
         python(log, "print('much')\nraise ValueError('bad')")
     with pytest.raises(BuildError, match=r"killed by SIGKILL, perhaps for memory"):
         python(log, "import os; os.kill(os.getpid(), 9)")
+    uv = log.path.parent / "uv"
+    uv.write_text("#!/bin/sh\necho error sending request for url\nexit 2\n")
+    uv.chmod(0o755)
     with pytest.raises(BuildError, match="UV_FIND_LINKS"):
-        python(log, "raise OSError('error sending request for url')")
+        run("the step", [uv], log=log, timeout_s=5, env={}, cwd=log.path.parent)
     with pytest.raises(BuildError, match="the step failed: /nonexistent"):
         run("the step", ["/nonexistent"], log=log, timeout_s=5, env={}, cwd=log.path.parent)
 

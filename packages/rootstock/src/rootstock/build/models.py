@@ -101,9 +101,9 @@ def smoke_test(
 ) -> Verification:
     """Run the smoke test of a model; without a network, as it will be used. Raises BuildError."""
     bench.say(f"testing {name} on {device}: energy, forces, stress")
-    elements = model.elements or list(bench.facts.elements)
     arguments = ["--model", argument_of(bench.layout, model), "--device", device]
-    arguments += ["--elements", ",".join(elements), "--options", json.dumps(dict(options))]
+    arguments += ["--elements", ",".join(model.elements), "--options", json.dumps(dict(options))]
+    arguments += ["--default-elements", ",".join(bench.facts.elements)]
     if not bench.facts.conservative:
         arguments.append("--predicted-forces")
     found = bench.run(f"the smoke test of {name}", arguments, SMOKE_LIMIT_S, offline=True)

@@ -97,7 +97,9 @@ def run(
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         if code == -signal.SIGKILL:
             how += ", perhaps for memory"
-        raise BuildError(f"{what} failed ({how}): {gist(said)}{_remedy(said)} (output: {log.path})")
+        raise BuildError(
+            f"{what} failed ({how}): {gist(said)}{_remedy(words[0], said)} (output: {log.path})"
+        )
     return said
 
 
@@ -140,7 +142,7 @@ def _die_with_parent() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _remedy(said: str) -> str:
+def _remedy(program: str, said: str) -> str:
     text = said.lower()
     if "no space left" in text or "disk quota exceeded" in text:
         return "; free some disk space, or use a root on another disk"
@@ -153,7 +155,7 @@ def _remedy(said: str) -> str:
         "max retries exceeded",
         "urlopen error",
     )
-    if any(sign in text for sign in unreachable):
+    if Path(program).name == "uv" and any(sign in text for sign in unreachable):
         return (
             "; check the network, or name an index that can be reached in UV_DEFAULT_INDEX or a "
             "folder of wheels in UV_FIND_LINKS"

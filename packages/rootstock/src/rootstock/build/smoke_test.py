@@ -89,6 +89,14 @@ def crystal(elements: Sequence[str]) -> Atoms:
     return atoms
 
 
+def chosen_elements(asked: str, calculator: Any, default: str) -> list[str]:
+    """Return the elements asked for, or what the model tells, or the default, or silicon."""
+    told = getattr(calculator, "elements", None)
+    if asked or not told:
+        return [e for e in (asked or default or "Si").split(",") if e]
+    return list(told)
+
+
 def derivative(energy: Callable[[float], float], step: float) -> float:
     """Return dE/dt at 0 by the five-point central difference."""
     return (8.0 * (energy(step) - energy(-step)) - (energy(2.0 * step) - energy(-2.0 * step))) / (
@@ -198,7 +206,8 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--device", required=True)
     parser.add_argument("--options", type=json.loads, default={})
-    parser.add_argument("--elements", default="")
+    parser.add_argument("--elements", default="", help="asked for")
+    parser.add_argument("--default-elements", default="", help="where the model does not tell")
     parser.add_argument("--predicted-forces", action="store_true")
     parser.add_argument("--load-only", action="store_true")
     parser.add_argument("--import-only", action="store_true")
@@ -210,8 +219,7 @@ def main() -> None:
         calculator = calculator.setup(given.model, given.device, **given.options)
     found: dict[str, Any] = {"load_s": time.perf_counter() - start}
     if not given.load_only and not given.import_only:
-        elements = [e for e in given.elements.split(",") if e]
-        elements = elements or list(getattr(calculator, "elements", None) or ["Si"])
+        elements = chosen_elements(given.elements, calculator, given.default_elements)
         found |= judge(crystal(elements), calculator, conservative=not given.predicted_forces)
         found["elements"] = elements
     found |= {

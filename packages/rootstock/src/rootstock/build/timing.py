@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from rootstock.build.smoke_test import crystal, load
+from rootstock.build.smoke_test import chosen_elements, crystal, load
 
 
 def supercell(elements: list[str], size: int) -> Atoms:
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--device", required=True)
     parser.add_argument("--options", type=json.loads, default={})
     parser.add_argument("--elements", default="")
+    parser.add_argument("--default-elements", default="")
     parser.add_argument("--sizes", required=True)
     parser.add_argument("--repeats", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -64,8 +65,7 @@ def main() -> None:
     start = time.perf_counter()
     calculator = load(given.source, given.model, given.device, given.options)
     load_s = time.perf_counter() - start
-    elements = [e for e in given.elements.split(",") if e]
-    elements = elements or list(getattr(calculator, "elements", None) or ["Si"])
+    elements = chosen_elements(given.elements, calculator, given.default_elements)
     rows = []
     for size in (int(part) for part in given.sizes.split(",")):
         atoms = supercell(elements, size)

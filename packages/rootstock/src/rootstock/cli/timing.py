@@ -15,7 +15,7 @@ from rich.table import Table
 
 from rootstock.build.programs import Log, Say, run
 from rootstock.build.timing import supercell, time_calls
-from rootstock.root.errors import BuildError, SourceError
+from rootstock.root.errors import BuildError
 from rootstock.root.layout import open_root
 from rootstock.root.manifest import read_manifest
 from rootstock.root.resolve import ResolvedModel, built_in, resolve_model
@@ -39,9 +39,10 @@ def benchmark_model(
 ) -> dict[str, Any]:
     """Return the medians of both ways for every size, as plain JSON values (seconds)."""
     resolved = built_in(model) if model in BUILT_IN else resolve_model(root, model)
-    chosen = list(elements) or _elements(root, model, resolved)
+    known, default = _elements(root, model, resolved)
+    chosen = list(elements) or known
     say(f"timing {model} on {device} in its environment")
-    direct = _direct(resolved, device, sizes, repeats, chosen, options, say)
+    direct = _direct(resolved, device, sizes, repeats, chosen, default, options, say)
     say(f"timing {model} through the calculator")
     through = _through(root, model, device, sizes, repeats, direct["elements"], options)
     rows = []
@@ -81,16 +82,12 @@ def print_timings(console: Console, found: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _elements(root: Path, model: str, resolved: ResolvedModel) -> list[str]:
+def _elements(root: Path, model: str, resolved: ResolvedModel) -> tuple[list[str], list[str]]:
+    """Return the elements that the model is known to have, and those of its environment file."""
     if model in BUILT_IN:
-        return _BUILT_IN_ELEMENTS[model]
+        return _BUILT_IN_ELEMENTS[model], []
     record = read_manifest(open_root(root)).models.get(model)
-    if record is not None and record.elements:
-        return record.elements
-    try:
-        return list(read_source(resolved.source).facts.elements)
-    except SourceError:
-        return []
+    return record.elements if record else [], list(read_source(resolved.source).facts.elements)
 
 
 def _direct(
@@ -99,6 +96,7 @@ def _direct(
     sizes: Sequence[int],
     repeats: int,
     elements: Sequence[str],
+    default: Sequence[str],
     options: Mapping[str, Any],
     say: Say,
 ) -> dict[str, Any]:
@@ -110,6 +108,7 @@ def _direct(
             [resolved.python, "-m", "rootstock.build.timing", "--source", resolved.source,
              "--model", resolved.argument, "--device", device, "--repeats", str(repeats),
              "--sizes", ",".join(map(str, sizes)), "--elements", ",".join(elements),
+             "--default-elements", ",".join(default),
              "--options", json.dumps(dict(options)), "--out", out],
             log=log, timeout_s=_LIMIT_S, env=complete(resolved.variables), cwd=Path(work), say=say,
         )  # fmt: skip
