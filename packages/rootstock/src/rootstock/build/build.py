@@ -13,7 +13,7 @@ from rootstock.build.indexes import uv_version
 from rootstock.build.interpreter import ensure_interpreter
 from rootstock.build.models import Bench, fetch, import_test, smoke_test
 from rootstock.build.programs import Log, Say
-from rootstock.build.requirements import lock, locked_packages, wanted_platform
+from rootstock.build.requirements import check_requirements, lock, locked_packages, wanted_platform
 from rootstock.build.verify import writable
 from rootstock.build.version import (
     make_version,
@@ -145,7 +145,7 @@ def _build(
     manifest = read_manifest(layout)
     models = _models(manifest, source, options)
     interpreter = ensure_interpreter(layout, source.requires_python, log, say)
-    platform_ = wanted_platform(interpreter, options.device, options.torch_backend)
+    platform_ = wanted_platform(source, interpreter, options.device, options.torch_backend)
     lock_file = lock(layout, source, interpreter, platform_, log, say, anew=options.relock)
     old = manifest.environments.get(source.name)
     fresh = old is None or options.force or _changed(layout, source, lock_file, options, old)
@@ -284,4 +284,6 @@ def _source(layout: Layout, environment: str) -> EnvironmentSource:
                 f"{', '.join(known)}; add your own file: rootstock add FILE)"
             )
         shutil.copyfile(shipped, path)
-    return read_source(path)
+    source = read_source(path)
+    check_requirements(source)
+    return source

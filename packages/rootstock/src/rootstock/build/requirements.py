@@ -13,10 +13,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
 from rootstock.build.indexes import find_uv, local_cpu_torch, uv_variables
 from rootstock.build.interpreter import Interpreter
 from rootstock.build.programs import Log, Say, run
-from rootstock.root.errors import BuildError
+from rootstock.root.errors import BuildError, SourceError
 from rootstock.root.files import write_whole
 from rootstock.root.layout import Layout
 from rootstock.root.source import EnvironmentSource
@@ -81,7 +84,23 @@ def lock(
     return path
 
 
-def wanted_platform(interpreter: Interpreter, device: str, torch_backend: str | None) -> Platform:
+def check_requirements(source: EnvironmentSource) -> None:
+    """Demand that requirements and the Python wanted can be read. Raises SourceError."""
+    try:
+        SpecifierSet(source.requires_python)
+    except InvalidSpecifier as error:
+        raise SourceError(f"{source.path}: requires-python: {error}") from None
+    for dependency in source.dependencies:
+        try:
+            Requirement(dependency)
+        except InvalidRequirement as error:
+            why = " ".join(str(error).split())
+            raise SourceError(f"{source.path}: {dependency!r} is no requirement: {why}") from None
+
+
+def wanted_platform(
+    source: EnvironmentSource, interpreter: Interpreter, device: str, torch_backend: str | None
+) -> Platform:
     """Return what to lock for.
 
     For the CPU uv is sent to PyTorch's own index, unless a folder of wheels holds torch's CPU
@@ -90,7 +109,8 @@ def wanted_platform(interpreter: Interpreter, device: str, torch_backend: str | 
     if device not in ("cpu", "cuda"):
         raise BuildError(f"no such device to build for: {device!r}; there are cpu and cuda")
     if torch_backend is None and device == "cpu" and sys.platform == "linux":
-        torch_backend = None if local_cpu_torch(uv_variables()) else "cpu"
+        local = [v for v in local_cpu_torch(uv_variables()) if _wanted_torch(source).contains(v)]
+        torch_backend = None if local else "cpu"
     return Platform(interpreter.version.rpartition(".")[0], device, torch_backend)
 
 
@@ -107,6 +127,13 @@ def locked_packages(path: Path) -> dict[str, str]:
         if "==" in line and not line.startswith(("#", " "))
     )
     return {name: version for name, _, version in pairs}
+
+
+def _wanted_torch(source: EnvironmentSource) -> SpecifierSet:
+    """Return the versions of torch that the dependencies allow."""
+    parsed = (Requirement(dependency) for dependency in source.dependencies)
+    wanted = [requirement.specifier for requirement in parsed if requirement.name == "torch"]
+    return wanted[0] if wanted else SpecifierSet()
 
 
 def _constraints(platform_: Platform) -> list[str]:

@@ -234,6 +234,7 @@ def add(
     ] = False,
 ) -> None:
     """Add an environment file to the root; it is judged without being run."""
+    from rootstock.build.requirements import check_requirements  # noqa: PLC0415
     from rootstock.root.layout import environment_name, short_name  # noqa: PLC0415
     from rootstock.root.shipped import shipped_source  # noqa: PLC0415
     from rootstock.root.source import read_source  # noqa: PLC0415
@@ -244,6 +245,7 @@ def add(
         path = shipped
     try:
         source = read_source(path)
+        check_requirements(source)
         target = layout.source(source.name)
         if target.exists() and target.read_bytes() != path.read_bytes() and not replace:
             raise refuse(f"{target} is there already and differs; --replace puts yours there")
@@ -314,7 +316,8 @@ def remove(
     try:
         removal = plan_removal(layout, name)
         what = f"the environment {removal.environment}" if removal.whole_environment else name
-        also = f" with {', '.join(removal.models)}" if removal.whole_environment else ""
+        models = ", ".join(removal.models)
+        also = f" with {models}" if removal.whole_environment and models else ""
         size = size_text(removal.size_bytes)
         if not yes:
             if not sys.stdin.isatty():

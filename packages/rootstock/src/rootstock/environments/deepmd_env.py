@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11,<3.13"
-# dependencies = ["deepmd-kit==3.2.0", "torch==2.13.0", "numpy==2.4.6", "ase==3.29.0"]
+# dependencies = ["deepmd-kit[torch]==3.2.0", "torch==2.11.0", "numpy==2.4.6", "ase==3.29.0"]
 #
 # [tool.rootstock]
 # summary = "Deep Potential and DPA models of your own (PyTorch backend)"
@@ -9,7 +9,10 @@
 # models = []
 # weights = "file"
 # ///
-"""DeePMD-kit: J. Zeng et al., J. Chem. Phys. 159, 054801 (2023)."""
+"""DeePMD-kit: J. Zeng et al., J. Chem. Phys. 159, 054801 (2023).
+
+Its wheel was compiled against torch 2.11.0 and refuses every other.
+"""
 
 from __future__ import annotations
 
