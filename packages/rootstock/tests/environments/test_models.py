@@ -11,6 +11,7 @@ import importlib.util
 import json
 import subprocess
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from rootstock.root.variables import complete
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1800)]
 
-# Until the calculator is beside this package, a loop of JSON lines stands for it here.
+# Says what the calculator does not: where a model runs. It is also what there is without it.
 _LOOP = """
 import json, sys
 from pathlib import Path
@@ -54,8 +55,8 @@ for line in sys.stdin:
 """
 
 
-class Worker:
-    """A model in its environment; `ask` gives its energy (eV), forces and stress."""
+class Loop:
+    """A model in its environment, spoken to in lines of JSON."""
 
     def __init__(self, layout: Layout, model: str) -> None:
         found = resolve_model(layout.folder, model)
@@ -79,16 +80,36 @@ class Worker:
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
 
+    def close(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class Served:
+    """The same by the calculator."""
+
+    def __init__(self, layout: Layout, model: str) -> None:
+        calculator_class = import_module("rootstock.calculator").RootstockCalculator
+        self.calculator = calculator_class(root=layout.folder, model=model, device="cpu")
+
+    def ask(self, atoms: Atoms) -> dict[str, Any]:
+        asked = atoms.copy()
+        asked.calc = self.calculator
+        found = {"energy": asked.get_potential_energy(), "forces": asked.get_forces()}
+        return found | ({"stress": asked.get_stress()} if asked.pbc.all() else {})
+
+    def close(self) -> None:
+        self.calculator.close()
+
+
+WAYS = [Loop, Served] if importlib.util.find_spec("rootstock.calculator") else [Loop]
+
 
 @contextlib.contextmanager
-def running(layout: Layout, *models: str) -> Iterator[list[Worker]]:
-    workers = [Worker(layout, model) for model in models]
-    try:
-        yield workers
-    finally:
-        for worker in workers:
-            worker.process.kill()
-            worker.process.communicate()
+def running(layout: Layout, *models: str, way: Any = WAYS[-1]) -> Iterator[list[Any]]:
+    """Give running models; `ask` gives the energy (eV), forces and stress of a structure."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(contextlib.closing(way(layout, model))) for model in models]
 
 
 @pytest.fixture(scope="module")
@@ -109,16 +130,18 @@ def built(layout: Layout, name: str, *models: str) -> dict[str, str]:
     return read_manifest(layout).environments[f"{name}_env"].packages
 
 
-def test_chgnet_and_sevennet_in_one_process(layout: Layout) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_chgnet_and_sevennet_in_one_process(layout: Layout, way: Any) -> None:
     one, two = built(layout, "chgnet"), built(layout, "sevennet", "0")
     assert one["numpy"].startswith("1.")
     assert two["numpy"].startswith("2.")
     silicon = bulk("Si", cubic=True)
     rattled = crystal(["Si"])
-    with running(layout, "chgnet", "sevennet-0") as (chgnet, sevennet):
+    with running(layout, "chgnet", "sevennet-0", way=way) as (chgnet, sevennet):
         answers = [worker.ask(silicon) for worker in (chgnet, sevennet)]
         forces = [np.array(worker.ask(rattled)["forces"]) for worker in (chgnet, sevennet)]
-    assert [a["numpy"] for a in answers] == [one["numpy"], two["numpy"]]
+    if way is Loop:
+        assert [a["numpy"] for a in answers] == [one["numpy"], two["numpy"]]
     for answer in answers:
         # Materials Project, mp-149, PBE: -5.42 eV/atom.
         assert answer["energy"] / 8 == pytest.approx(-5.42, abs=0.12)

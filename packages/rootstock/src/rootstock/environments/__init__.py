@@ -1,1 +1,1 @@
-"""Environment files that come with rootstock: one a model family, `emt` and `lj` built in."""
+"""The environment files that come with rootstock."""

@@ -1,1 +1,1 @@
-"""The root: one folder that holds environments, interpreters, weights and what is known of them."""
+"""Roots: where environments, weights and caches lie."""
