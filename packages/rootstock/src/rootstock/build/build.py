@@ -148,30 +148,29 @@ def _build(
     platform_ = wanted_platform(source, interpreter, options.device, options.torch_backend)
     lock_file = lock(layout, source, interpreter, platform_, log, say, anew=options.relock)
     old = manifest.environments.get(source.name)
-    fresh = old is None or options.force or _changed(layout, source, lock_file, options, old)
-    folder = layout.current(source.name)
-    if fresh or folder is None or old is None:
+    if old is None or options.force or _changed(layout, source, lock_file, options, old):
         folder = new_version_folder(layout, source.name)
-    library_path = interpreter.library_path
-    bench = Bench(layout, folder, source.name, source.facts, library_path, log, say)
-    try:
-        if fresh or old is None:
+        library_path = interpreter.library_path
+        bench = Bench(layout, folder, source.name, source.facts, library_path, log, say)
+        try:
             make_version(folder, layout, interpreter, lock_file, platform_, log, say)
             shutil.copyfile(source.path, folder / f"{source.name}.py")
-        else:
-            say(f"{source.name} is up to date")
-            models = {n: m for n, m in models.items() if not _verified(m, old, options)}
-        _try_models(bench, manifest, models, options)
-        if old is not None and not fresh:
-            record = old
-        else:
+            if not models:
+                import_test(bench)
+            _try_models(bench, manifest, models, options)
             record = _record(layout, source, folder, lock_file, options, start, interpreter)
             write_record(folder, record)
-            point_link(layout.envs / source.name, f".versions/{folder.name}")
-    except BaseException:
-        if fresh:
+        except BaseException:
             remove_tree(folder)
-        raise
+            raise
+        point_link(layout.envs / source.name, f".versions/{folder.name}")
+    else:
+        say(f"{source.name} is up to date")
+        record, folder = old, layout.versions / old.version
+        library_path = layout.folder / old.library_path if old.library_path else None
+        bench = Bench(layout, folder, source.name, source.facts, library_path, log, say)
+        models = {n: m for n, m in models.items() if not _verified(m, old, options)}
+        _try_models(bench, manifest, models, options)
     with changed_manifest(layout) as latest:
         latest.environments[source.name] = record
         latest.errors.pop(source.name, None)
@@ -182,8 +181,6 @@ def _build(
 def _try_models(
     bench: Bench, manifest: Manifest, models: dict[str, ModelRecord], options: BuildOptions
 ) -> None:
-    if not models:
-        import_test(bench)
     for name, model in models.items():
         path = registered(manifest, model.environment, model.argument)
         if path is None and not is_path(model.argument) and bench.facts.is_fetched(model.argument):
