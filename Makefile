@@ -10,7 +10,10 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 RUN_READY := $(VENV)/.run-ready
-PACKAGES := packages/pyacemaker packages/ai-how
+# What `make demo` needs, and what only development does.
+RUN_PACKAGES := packages/rootstock packages/pyacemaker
+DEV_PACKAGES := packages/ai-how
+PACKAGES := $(RUN_PACKAGES) $(DEV_PACKAGES)
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 
 .PHONY: help demo test test-fast lint format docs lock clean setup
@@ -58,13 +61,13 @@ $(UV):
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 
 # What the main job needs, and no more.
-$(RUN_READY): $(UV) constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
+$(RUN_READY): $(UV) constraints.txt $(addsuffix /pyproject.toml,$(RUN_PACKAGES))
 	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
-	    $(foreach package,$(PACKAGES),--editable ./$(package))
+	    $(foreach package,$(RUN_PACKAGES),--editable ./$(package))
 	@touch $@
 
 # And what development and tests need.
-$(READY): $(RUN_READY) requirements-dev.in
+$(READY): $(RUN_READY) requirements-dev.in $(addsuffix /pyproject.toml,$(DEV_PACKAGES))
 	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
 	    --requirement requirements-dev.in
 	@touch $@

@@ -1,0 +1,1 @@
+"""Making environments: uv, interpreters, weights, the smoke test, and the swap."""

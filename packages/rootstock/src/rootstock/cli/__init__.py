@@ -1,0 +1,5 @@
+"""The command line: `rootstock`."""
+
+from rootstock.cli.app import main
+
+__all__ = ["main"]
