@@ -1,0 +1,1 @@
+"""The environment files that come with rootstock."""

@@ -1,0 +1,1 @@
+"""Roots: where environments, weights and caches lie."""

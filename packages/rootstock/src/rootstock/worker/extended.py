@@ -1,0 +1,200 @@
+"""The worker's side of the extension: requests in frames, answered one by one."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import ase
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import all_changes
+
+from rootstock.errors import ProtocolError
+from rootstock.protocol import extension
+from rootstock.protocol.channel import Channel, ChannelClosedError
+from rootstock.protocol.lane import Arena, Lane
+from rootstock.protocol.structures import (
+    Array,
+    Schema,
+    moving_size,
+    moving_views,
+    rebuild,
+    schema_of,
+)
+from rootstock.worker.model import Failure, Model, Results
+
+
+class ExtendedLoop:
+    """Answers a rootstock server until it says goodbye or is gone."""
+
+    def __init__(self, channel: Channel, model: Model) -> None:
+        self._channel = channel
+        self._model = model
+        self._in = Lane()
+        self._out = Lane()
+        self._arena: Arena | None = None
+        self._structures: list[Atoms] = []
+        self._properties: list[str] = []
+        self._fresh = True
+        self._views: list[tuple[Array, Array]] = []
+        self._views_of: tuple[int, tuple[int, ...]] | None = None
+        self._told: list[Any] | None = None
+
+    def run(self) -> None:
+        """Serve. Returns when the server says EXIT or closes the connection."""
+        raw = bytearray(extension.FRAME)
+        while True:
+            try:
+                self._channel.receive_into(raw)
+                frame = extension.unpack_frame(raw)
+                if frame.word == extension.CALC:
+                    self._calculate(frame)
+                elif frame.word == extension.HELLO:
+                    extension.send_object(self._channel, extension.HELLO, self._introduction())
+                elif frame.word == extension.ARENA:
+                    self._attach(frame)
+                elif frame.word == extension.QUIT:
+                    return
+                else:
+                    raise ProtocolError(f"{frame.word!r} is no request")
+            except ChannelClosedError:
+                return
+
+    def _introduction(self) -> dict[str, Any]:
+        calculator = self._model.calculator
+        return {
+            "calculator": type(calculator).__name__,
+            "implemented": self._model.implemented,
+            "batches": self._model.can_batch,
+            "pid": os.getpid(),
+            "python": sys.version.split()[0],
+            "numpy": np.__version__,
+            "ase": ase.__version__,
+        }
+
+    def _attach(self, frame: extension.Frame) -> None:
+        """Take the memory whose descriptor comes with one byte after the sizes."""
+        sizes = extension.parse_object(self._channel.receive(frame.text))
+        _, descriptors, _, _ = socket.recv_fds(self._channel.socket, 1, 1)
+        if len(descriptors) != 1:
+            raise ProtocolError("no memory came with RS-ARENA")
+        try:
+            self._arena = Arena(descriptors[0], int(sizes["requests"]), int(sizes["replies"]))
+        finally:
+            os.close(descriptors[0])
+        self._in.use(self._arena.requests, shared=True)
+        self._out.use(self._arena.replies, shared=True)
+
+    def _calculate(self, frame: extension.Frame) -> None:
+        text, counts, views, stays = self._request(frame)
+        if text:
+            told = extension.parse_object(text)
+            self._structures = rebuild(told["structures"], stays)
+            self._properties = [str(name) for name in told["properties"]]
+            self._fresh = True
+        if len(self._structures) == 1:
+            outcomes: Sequence[Results | Failure] = [self._one(*views[0])]
+        else:
+            for atoms, (positions, cell) in zip(self._structures, views, strict=True):
+                atoms.arrays["positions"][...] = positions
+                atoms.cell.array[...] = cell
+            outcomes = self._model.evaluate_many(self._structures, self._properties)
+        del counts
+        self._answer(outcomes)
+
+    def _one(self, positions: Array, cell: Array) -> Results | Failure:
+        atoms = self._structures[0]
+        changes: Sequence[str] = ("positions",)
+        if self._fresh:
+            changes = all_changes
+        elif (atoms.cell.array != cell).any():
+            changes = ("positions", "cell")
+        atoms.arrays["positions"][...] = positions
+        atoms.cell.array[...] = cell
+        self._fresh = True
+        try:
+            results = self._model.evaluate(atoms, self._properties, changes)
+        except Exception as error:  # noqa: BLE001 - any model may raise anything
+            return Failure(error)
+        self._fresh = False
+        return results
+
+    def _request(
+        self, frame: extension.Frame
+    ) -> tuple[bytes, tuple[int, ...], list[tuple[Array, Array]], memoryview]:
+        """Return the text, the numbers of atoms, views of what moves, and what stays."""
+        if frame.flags & extension.IN_ARENA:
+            if self._arena is None:
+                raise ProtocolError("a request lies in shared memory that was not given")
+            buffer, generation = self._arena.requests, self._in.generation
+        else:
+            if self._in.shared:
+                self._in.use(memoryview(bytearray(mmap.PAGESIZE)), shared=False)
+            self._in.demand(frame.text + frame.data)
+            buffer, generation = self._in.buffer, self._in.generation
+            if frame.text + frame.data:
+                self._channel.receive_into(buffer[: frame.text + frame.data])
+        if frame.text + frame.data > len(buffer):
+            raise ProtocolError("a request is larger than the shared memory")
+        # data first, so that the positions' place does not depend on the text
+        text = bytes(buffer[frame.data : frame.data + frame.text])
+        if text:
+            told = extension.parse_object(text)
+            counts = tuple(int(one["count"]) for one in told["structures"])
+        else:
+            counts = tuple(len(atoms) for atoms in self._structures)
+        moving = moving_size(counts)
+        if len(counts) != frame.count or not counts or moving > frame.data:
+            raise ProtocolError(f"{frame.count} structures do not fit the request")
+        if self._views_of != (generation, counts):
+            self._views = moving_views(buffer, counts)
+            self._views_of = (generation, counts)
+        return text, counts, self._views, buffer[moving : frame.data]
+
+    def _answer(self, outcomes: Sequence[Results | Failure]) -> None:
+        told: list[Any] = []
+        arrays: list[np.ndarray[Any, Any]] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                told.append({"error": outcome.told})
+            else:
+                schema: Schema
+                schema, values = schema_of(outcome)
+                told.append(schema)
+                arrays += values
+        text = b"" if told == self._told else json.dumps(told).encode()
+        self._told = told
+        size = sum(array.nbytes for array in arrays)
+        total = size + len(text)
+        shared = self._out.shared and total <= len(self._out.buffer)
+        if shared:
+            buffer = self._out.buffer
+        else:
+            buffer = memoryview(bytearray(extension.FRAME + total))[extension.FRAME :]
+        offset = 0
+        for array in arrays:
+            end = offset + array.nbytes
+            if array.nbytes:
+                target = np.frombuffer(buffer, array.dtype, array.size, offset)
+                target[...] = array.reshape(-1)
+            offset = end
+        buffer[offset : offset + len(text)] = text
+        frame = extension.pack_frame(
+            extension.DONE,
+            flags=extension.IN_ARENA if shared else 0,
+            count=len(outcomes),
+            text=len(text),
+            data=size,
+        )
+        if shared:
+            self._channel.send(frame)
+        else:
+            whole = buffer.obj
+            whole[: extension.FRAME] = frame
+            self._channel.send(whole)
