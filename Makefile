@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 RUN_READY := $(VENV)/.run-ready
-PACKAGES := packages/pyacemaker
+PACKAGES := packages/rootstock packages/pyacemaker
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 
 .PHONY: help demo test test-fast lint format docs lock clean setup

@@ -9,6 +9,7 @@ SocketIOCalculator or by i-PI, which tell no species: name a --template then.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -97,4 +98,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # there is nothing to save, and some libraries crash when the interpreter is taken down
+    os._exit(status)

@@ -43,7 +43,7 @@ class ExtendedLoop:
         self._properties: list[str] = []
         self._fresh = True
         self._views: list[tuple[Array, Array]] = []
-        self._views_of: tuple[int, tuple[int, ...]] | None = None
+        self._views_of: tuple[bool, int, tuple[int, ...]] | None = None
         self._told: list[Any] | None = None
 
     def run(self) -> None:
@@ -81,9 +81,14 @@ class ExtendedLoop:
     def _attach(self, frame: extension.Frame) -> None:
         """Take the memory whose descriptor comes with one byte after the sizes."""
         sizes = extension.parse_object(self._channel.receive(frame.text))
-        _, descriptors, _, _ = socket.recv_fds(self._channel.socket, 1, 1)
-        if len(descriptors) != 1:
-            raise ProtocolError("no memory came with RS-ARENA")
+        descriptors: list[int] = []
+        while not descriptors:
+            try:
+                byte, descriptors, _, _ = socket.recv_fds(self._channel.socket, 1, 1)
+            except BlockingIOError:  # the channel's slice is over
+                continue
+            if not descriptors:
+                raise ChannelClosedError if not byte else ProtocolError("RS-ARENA without memory")
         try:
             self._arena = Arena(descriptors[0], int(sizes["requests"]), int(sizes["replies"]))
         finally:
@@ -92,7 +97,7 @@ class ExtendedLoop:
         self._out.use(self._arena.replies, shared=True)
 
     def _calculate(self, frame: extension.Frame) -> None:
-        text, counts, views, stays = self._request(frame)
+        text, views, stays = self._request(frame)
         if text:
             told = extension.parse_object(text)
             self._structures = rebuild(told["structures"], stays)
@@ -105,7 +110,6 @@ class ExtendedLoop:
                 atoms.arrays["positions"][...] = positions
                 atoms.cell.array[...] = cell
             outcomes = self._model.evaluate_many(self._structures, self._properties)
-        del counts
         self._answer(outcomes)
 
     def _one(self, positions: Array, cell: Array) -> Results | Failure:
@@ -127,9 +131,10 @@ class ExtendedLoop:
 
     def _request(
         self, frame: extension.Frame
-    ) -> tuple[bytes, tuple[int, ...], list[tuple[Array, Array]], memoryview]:
-        """Return the text, the numbers of atoms, views of what moves, and what stays."""
-        if frame.flags & extension.IN_ARENA:
+    ) -> tuple[bytes, list[tuple[Array, Array]], memoryview]:
+        """Return the text, views of what moves, and what stays."""
+        shared = bool(frame.flags & extension.IN_ARENA)
+        if shared:
             if self._arena is None:
                 raise ProtocolError("a request lies in shared memory that was not given")
             buffer, generation = self._arena.requests, self._in.generation
@@ -152,10 +157,10 @@ class ExtendedLoop:
         moving = moving_size(counts)
         if len(counts) != frame.count or not counts or moving > frame.data:
             raise ProtocolError(f"{frame.count} structures do not fit the request")
-        if self._views_of != (generation, counts):
+        if self._views_of != (shared, generation, counts):
             self._views = moving_views(buffer, counts)
-            self._views_of = (generation, counts)
-        return text, counts, self._views, buffer[moving : frame.data]
+            self._views_of = (shared, generation, counts)
+        return text, self._views, buffer[moving : frame.data]
 
     def _answer(self, outcomes: Sequence[Results | Failure]) -> None:
         told: list[Any] = []
