@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ase import Atoms
 
-from rootstock.errors import RootstockError, WorkerTimeoutError
+from rootstock.errors import RootstockError, UnsupportedChangeError, WorkerTimeoutError
 from rootstock.protocol.channel import ChannelClosedError, DeadlineError
 from rootstock.root.resolve import (
     ResolvedModel,
@@ -123,6 +123,9 @@ class RootstockCalculator(SessionCalculator):
         """Pickle and copy as what it was made from; a copy starts a process of its own."""
         atoms = self.atoms
         return _restore, (type(self), self._arguments, self.results if atoms else {}, atoms)
+
+    def _restart_for(self, error: UnsupportedChangeError) -> bool:
+        return True  # a new worker takes its species from the first structure
 
     def _name_of_model(self) -> str:
         resolved = self.resolved

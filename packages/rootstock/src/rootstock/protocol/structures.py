@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -141,13 +142,44 @@ def schema_of(results: Mapping[str, Any]) -> tuple[Schema, list[NDArray[Any]]]:
     return schema, arrays
 
 
-def read_results(schema: Schema, data: memoryview, offset: int) -> tuple[Results, int]:
-    """Return copies of one structure's results, and where the next one's begin."""
-    results: Results = {}
+@dataclass(frozen=True)
+class ResultViews:
+    """The results of one structure where they lie in a buffer, to be copied out of it.
+
+    `numbers` is all of them in a row, to look through at once; None where they are not all of
+    them doubles.
+    """
+
+    scalars: tuple[tuple[str, NDArray[Any]], ...]
+    arrays: tuple[tuple[str, NDArray[Any]], ...]
+    numbers: Array | None
+
+    def copy(self) -> Results:
+        """Return the results, scalars as Python numbers."""
+        results: Results = {name: view.item() for name, view in self.scalars}
+        for name, view in self.arrays:
+            results[name] = view.copy()
+        return results
+
+
+def result_views(schema: Schema, data: memoryview, offset: int) -> tuple[ResultViews, int]:
+    """Return views of one structure's results, and where the next one's begin."""
+    scalars = []
+    arrays = []
+    begin = offset
+    plain = True
     for name, dtype, shape in schema:
-        array, offset = _take(data, offset, dtype, shape)
-        results[name] = array if shape else array[()].item()
-    return results, offset
+        kind = np.dtype(dtype)
+        count = math.prod(shape)
+        end = offset + count * kind.itemsize
+        if kind.hasobject or count < 0 or end > len(data):
+            raise ProtocolError(f"an array of {count} {dtype} does not fit into the message")
+        view = np.frombuffer(data[offset:end], kind).reshape(shape) if count else np.zeros(shape)
+        (arrays if shape else scalars).append((str(name), view))
+        plain = plain and kind == np.float64
+        offset = end
+    numbers = np.frombuffer(data[begin:offset], np.float64) if plain and offset > begin else None
+    return ResultViews(tuple(scalars), tuple(arrays), numbers), offset
 
 
 def _take(data: memoryview, offset: int, dtype: str, shape: list[int]) -> tuple[Any, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import time
@@ -22,12 +23,12 @@ from rootstock.protocol.lane import Arena, Lane, anonymous_file, rounded
 from rootstock.protocol.structures import (
     Array,
     Results,
-    Schema,
+    ResultViews,
     describe,
     kept,
     moving_size,
     moving_views,
-    read_results,
+    result_views,
 )
 
 _PLAIN = ("energy", "free_energy", "forces", "stress")
@@ -152,9 +153,9 @@ class ExtendedSession:
         self._views_of: tuple[int, tuple[int, ...]] | None = None
         self._sent: tuple[Any, ...] | None = None
         self._schemas: list[Any] = []
+        self._answer_views: list[ResultViews | ModelError] = []
+        self._answers_of: int | None = None
         self._raw = bytearray(extension.FRAME)
-        self._frame_of: tuple[int, int] | None = None
-        self._frame = b""
 
     def calculate(self, structures: Sequence[Atoms], extra: Sequence[str]) -> list[Outcome]:
         """See `Session`."""
@@ -249,31 +250,47 @@ class ExtendedSession:
             data = memoryview(self.channel.receive(length))
         if frame.text:
             self._schemas = extension.parse_object(data[frame.data :])
+            self._answers_of = None
         if len(self._schemas) != count:
             raise ProtocolError(f"{len(self._schemas)} results came for {count} structures")
+        where = self._out.generation if frame.flags & extension.IN_ARENA else -1
+        if where < 0 or self._answers_of != where:
+            self._answer_views = _answer_views(self._schemas, data[: frame.data])
+            self._answers_of = where
         outcomes: list[Outcome] = []
-        offset = 0
-        for index, schema in enumerate(self._schemas):
-            if isinstance(schema, dict):
-                outcomes.append(_model_error(schema["error"], index))
+        for index, views in enumerate(self._answer_views):
+            if isinstance(views, ModelError):
+                outcomes.append(_model_error(self._schemas[index]["error"], index))
                 continue
-            results, offset = _read(schema, data[: frame.data], offset)
-            outcomes.append(finite(results, index))
+            results = views.copy()
+            if "free_energy" not in results:
+                results["free_energy"] = results.get("energy")
+            # one addition over all is quicker than a look at each, and finds every NaN
+            if views.numbers is not None and math.isfinite(np.add.reduce(views.numbers)):
+                outcomes.append(results)
+            else:
+                outcomes.append(finite(results, index))
         return outcomes
 
 
-def _read(schema: Schema, data: memoryview, offset: int) -> tuple[Results, int]:
-    results, offset = read_results(schema, data, offset)
-    results.setdefault("free_energy", results.get("energy"))
-    return results, offset
+def _answer_views(schemas: Sequence[Any], data: memoryview) -> list[ResultViews | ModelError]:
+    """Return where the results of each structure lie, or what the model raised for it."""
+    found: list[ResultViews | ModelError] = []
+    offset = 0
+    for index, schema in enumerate(schemas):
+        if isinstance(schema, dict):
+            found.append(_model_error(schema["error"], index))
+        else:
+            views, offset = result_views(schema, data, offset)
+            found.append(views)
+    return found
 
 
 def finite(results: Results, index: int) -> Outcome:
     """Return the results, or a NotFiniteError naming what in them is NaN or infinite."""
     for name in ("energy", "forces", "stress"):
         value = results.get(name)
-        # one addition over all is quicker than a look at each, and finds every NaN and infinity
-        if value is None or np.isfinite(np.add.reduce(value, axis=None)):
+        if value is None:
             continue
         wrong = ~np.isfinite(np.asarray(value))
         if not wrong.any():

@@ -45,6 +45,8 @@ class ExtendedLoop:
         self._views: list[tuple[Array, Array]] = []
         self._views_of: tuple[bool, int, tuple[int, ...]] | None = None
         self._told: list[Any] | None = None
+        self._targets: list[np.ndarray[Any, Any]] = []
+        self._targets_of = -1
 
     def run(self) -> None:
         """Serve. Returns when the server says EXIT or closes the connection."""
@@ -173,7 +175,8 @@ class ExtendedLoop:
                 schema, values = schema_of(outcome)
                 told.append(schema)
                 arrays += values
-        text = b"" if told == self._told else json.dumps(told).encode()
+        known = told == self._told
+        text = b"" if known else json.dumps(told).encode()
         self._told = told
         size = sum(array.nbytes for array in arrays)
         total = size + len(text)
@@ -182,14 +185,13 @@ class ExtendedLoop:
             buffer = self._out.buffer
         else:
             buffer = memoryview(bytearray(extension.FRAME + total))[extension.FRAME :]
-        offset = 0
-        for array in arrays:
-            end = offset + array.nbytes
-            if array.nbytes:
-                target = np.frombuffer(buffer, array.dtype, array.size, offset)
-                target[...] = array.reshape(-1)
-            offset = end
-        buffer[offset : offset + len(text)] = text
+        where = self._out.generation if shared else -1
+        if not known or where < 0 or self._targets_of != where:
+            self._targets = _targets(arrays, buffer)
+            self._targets_of = where
+        for array, target in zip(arrays, self._targets, strict=True):
+            target[...] = array
+        buffer[size : size + len(text)] = text
         frame = extension.pack_frame(
             extension.DONE,
             flags=extension.IN_ARENA if shared else 0,
@@ -203,3 +205,19 @@ class ExtendedLoop:
             whole = buffer.obj
             whole[: extension.FRAME] = frame
             self._channel.send(whole)
+
+
+def _targets(
+    arrays: Sequence[np.ndarray[Any, Any]], buffer: memoryview
+) -> list[np.ndarray[Any, Any]]:
+    """Return views of a buffer that take `arrays` one behind the other."""
+    targets = []
+    offset = 0
+    for array in arrays:
+        end = offset + array.nbytes
+        if array.nbytes:
+            targets.append(np.frombuffer(buffer[offset:end], array.dtype).reshape(array.shape))
+        else:
+            targets.append(np.empty_like(array))
+        offset = end
+    return targets
