@@ -13,9 +13,8 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from ase import Atoms
@@ -42,13 +41,18 @@ _GOODBYE_S = 2.0
 _KEPT_NAMES = ("numbers", "pbc", *KEPT_ARRAYS)
 
 
-@dataclass(frozen=True)
-class _State:
-    """The last structure, as bytes to compare."""
+class _State(NamedTuple):
+    """A structure, as bytes to compare."""
 
     positions: bytes
     cell: bytes
     kept: tuple[bytes, ...]
+
+
+def _observe(atoms: Atoms) -> _State:
+    return _State(
+        atoms.arrays["positions"].tobytes(), atoms.cell.array.tobytes(), kept(atoms)
+    )
 
 
 class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
@@ -113,25 +117,11 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
             self._template = None
             self._copy = None
         else:
-            self._remember(atoms)
+            self._remember(atoms, _observe(atoms))
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation; `tol` is not used, any bit counts."""
-        state = self._state
-        if state is None:
-            return list(all_changes)
-        changes = []
-        if atoms.arrays["positions"].tobytes() != state.positions:
-            changes.append("positions")
-        if atoms.cell.array.tobytes() != state.cell:
-            changes.append("cell")
-        now = kept(atoms)
-        if now != state.kept:
-            pairs = zip(_KEPT_NAMES, now, state.kept, strict=False)
-            changes += [name for name, new, old in pairs if new != old]
-            if now[len(_KEPT_NAMES) :] != state.kept[len(_KEPT_NAMES) :]:
-                changes.append("info")
-        return changes
+        return _changes(self._state, _observe(atoms))
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
@@ -149,12 +139,12 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
         """
         with self._lock:
             self._demand_known(name)
-            changes: Sequence[str] = ()
+            state = None
             if atoms is None:
                 atoms = self.atoms
             else:
-                changes = self.check_state(atoms)
-                if changes:
+                state = _observe(atoms)
+                if state != self._state:
                     self.results = {}
                     self._state = None
             if name not in self.results:
@@ -162,7 +152,7 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
                     return None
                 if atoms is None:
                     raise ValueError("the calculator has no structure yet")
-                self.calculate(atoms, [name], changes)
+                self._calculate(atoms, [name], state)
             value = self.results.get(name)
             if value is None:
                 raise PropertyNotImplementedError(
@@ -183,15 +173,7 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
                 raise ValueError("no structure was given")
             for name in properties:
                 self._demand_known(name)
-                if name not in STANDARD and name not in self._extra:
-                    self._extra.append(name)
-            self.results = {}
-            outcome = self._ask([atoms], self.timeout)[0]
-            if isinstance(outcome, ModelError):
-                self._state = None
-                _raise(outcome)
-            self.results = outcome
-            self._remember(atoms)
+            self._calculate(atoms, properties, None)
 
     # -- more than ASE
 
@@ -237,8 +219,7 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
         with self._lock:
             for name in properties:
                 self._demand_known(name)
-                if name not in STANDARD and name not in self._extra:
-                    self._extra.append(name)
+            self._want(properties)
             for chunk in _chunks(structures, batch_size):
                 limit = None if self.timeout is None else self.timeout * len(chunk)
                 for outcome in self._ask(chunk, limit):
@@ -286,6 +267,25 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
 
     # -- inside
 
+    def _want(self, properties: Sequence[str]) -> None:
+        for name in properties:
+            if name not in STANDARD and name not in self._extra:
+                self._extra.append(name)
+
+    def _calculate(
+        self, atoms: Atoms, properties: Sequence[str], state: _State | None
+    ) -> None:
+        """Compute a structure, whose `state` may be known already, and keep the results."""
+        self._want(properties)
+        state = _observe(atoms) if state is None else state
+        self.results = {}
+        self._state = None
+        outcome = self._ask([atoms], self.timeout, [state.kept])[0]
+        if isinstance(outcome, ModelError):
+            _raise(outcome)
+        self.results = outcome
+        self._remember(atoms, state)
+
     def _demand_known(self, name: str) -> None:
         if name not in self.implemented_properties and self._session is None:
             self._ready(None)  # only the model itself knows what it can do
@@ -299,19 +299,24 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
             self.implemented_properties = [*known, *({"free_energy"} - set(known))]
         return self._session
 
-    def _ask(self, structures: Sequence[Atoms], limit: float | None) -> list[Outcome]:
+    def _ask(
+        self,
+        structures: Sequence[Atoms],
+        limit: float | None,
+        known: Sequence[tuple[bytes, ...]] | None = None,
+    ) -> list[Outcome]:
         session = self._ready(structures[0])
         channel = session.channel
         channel.deadline = None if limit is None else time.monotonic() + limit
         try:
-            return session.calculate(structures, self._extra)
+            return session.calculate(structures, self._extra, known)
         except PropertyNotImplementedError:
             raise
         except UnsupportedChangeError as error:
             if not self._restart_for(error):
                 raise
             self._break()
-            return self._ask(structures, limit)
+            return self._ask(structures, limit, known)
         except ChannelClosedError as error:
             process = self._process
             self._process = None
@@ -342,16 +347,13 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
         if process is not None:
             process.kill()
 
-    def _remember(self, atoms: Atoms) -> None:
-        now = kept(atoms)
-        if self._template is None or self._kept_of_template != now:
+    def _remember(self, atoms: Atoms, state: _State) -> None:
+        if self._template is None or self._kept_of_template != state.kept:
             template: Atoms = atoms.copy()
             template.calc = None
             self._template = template
-            self._kept_of_template = now
-        self._state = _State(
-            atoms.arrays["positions"].tobytes(), atoms.cell.array.tobytes(), now
-        )
+            self._kept_of_template = state.kept
+        self._state = state
         self._copy = None
 
     def _after_fork(self) -> None:
@@ -375,6 +377,23 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
+
+
+def _changes(old: _State | None, new: _State) -> list[str]:
+    """Name what is different, as ASE does, and `tags` and `info`."""
+    if old is None:
+        return list(all_changes)
+    changes = []
+    if new.positions != old.positions:
+        changes.append("positions")
+    if new.cell != old.cell:
+        changes.append("cell")
+    named = len(_KEPT_NAMES)
+    pairs = zip(_KEPT_NAMES, new.kept, old.kept, strict=False)
+    changes += [name for name, now, before in pairs if now != before]
+    if new.kept[named:] != old.kept[named:]:
+        changes.append("info")
+    return changes
 
 
 def _chunks(structures: Sequence[Atoms], batch_size: int | None) -> list[list[Atoms]]:

@@ -36,6 +36,7 @@ _REPLY_PER_ATOM = 8 * 16
 _REPLY_SPARE = 1 << 14
 
 Outcome = Results | ModelError
+Known = Sequence[tuple[bytes, ...]] | None
 
 
 class Session(Protocol):
@@ -44,8 +45,13 @@ class Session(Protocol):
     implemented: list[str]
     channel: Channel
 
-    def calculate(self, structures: Sequence[Atoms], extra: Sequence[str]) -> list[Outcome]:
-        """Return results, or the model's error, for each structure."""
+    def calculate(
+        self, structures: Sequence[Atoms], extra: Sequence[str], known: Known = None
+    ) -> list[Outcome]:
+        """Return results, or the model's error, for each structure.
+
+        `known` spares the work of `kept` for each of them where that is done already.
+        """
         ...
 
     def close(self) -> None:
@@ -81,11 +87,14 @@ class PlainSession:
         self.implemented = list(_PLAIN)
         self._kept: tuple[bytes, ...] | None = None
 
-    def calculate(self, structures: Sequence[Atoms], extra: Sequence[str]) -> list[Outcome]:
+    def calculate(
+        self, structures: Sequence[Atoms], extra: Sequence[str], known: Known = None
+    ) -> list[Outcome]:
         """See `Session`. Raises UnsupportedChangeError for what the client cannot be told."""
         if not_there := [name for name in extra if name not in _PLAIN]:
             raise PropertyNotImplementedError(f"i-PI clients give no {not_there[0]}")
-        return [self._one(atoms) for atoms in structures]
+        states = [kept(atoms) for atoms in structures] if known is None else known
+        return [self._one(*pair) for pair in zip(structures, states, strict=True)]
 
     def close(self) -> None:
         """See `Session`."""
@@ -94,8 +103,7 @@ class PlainSession:
             self.channel.send(ipi.EXIT)
         self.channel.close()
 
-    def _one(self, atoms: Atoms) -> Outcome:
-        now = kept(atoms)
+    def _one(self, atoms: Atoms, now: tuple[bytes, ...]) -> Outcome:
         if self._kept is None:
             self._kept = now
         elif now != self._kept:
@@ -157,10 +165,15 @@ class ExtendedSession:
         self._answers_of: int | None = None
         self._raw = bytearray(extension.FRAME)
 
-    def calculate(self, structures: Sequence[Atoms], extra: Sequence[str]) -> list[Outcome]:
+    def calculate(
+        self, structures: Sequence[Atoms], extra: Sequence[str], known: Known = None
+    ) -> list[Outcome]:
         """See `Session`."""
         counts = tuple([len(atoms.arrays["numbers"]) for atoms in structures])
-        state = ([kept(atoms) for atoms in structures], list(extra))
+        state = (
+            [kept(atoms) for atoms in structures] if known is None else list(known),
+            list(extra),
+        )
         text = b""
         stays: list[bytes] = []
         moving = moving_size(counts)

@@ -165,6 +165,11 @@ class ExtendedLoop:
         return text, self._views, buffer[moving : frame.data]
 
     def _answer(self, outcomes: Sequence[Results | Failure]) -> None:
+        if len(outcomes) == 1 and self._targets_of == self._out.generation:
+            frame = _refill(self._told, self._targets, outcomes[0])
+            if frame is not None:
+                self._channel.send(frame)
+                return
         told: list[Any] = []
         arrays: list[np.ndarray[Any, Any]] = []
         for outcome in outcomes:
@@ -205,6 +210,33 @@ class ExtendedLoop:
             whole = buffer.obj
             whole[: extension.FRAME] = frame
             self._channel.send(whole)
+
+
+def _refill(
+    told: list[Any] | None, targets: list[np.ndarray[Any, Any]], results: Results | Failure
+) -> bytes | None:
+    """Write results that are like the last ones where those were; None if they are not alike."""
+    if isinstance(results, Failure) or told is None or isinstance(told[0], dict):
+        return None
+    if len(results) != len(targets):
+        return None
+    size = 0
+    for (name, dtype, _), target in zip(told[0], targets, strict=True):
+        value = results.get(name)
+        if type(value) is float:
+            if dtype != "<f8" or target.shape:
+                return None
+        elif (
+            not isinstance(value, np.ndarray)
+            or value.dtype != target.dtype
+            or value.shape != target.shape
+        ):
+            return None
+        target[...] = value
+        size += target.nbytes
+    return extension.pack_frame(
+        extension.DONE, flags=extension.IN_ARENA, count=1, text=0, data=size
+    )
 
 
 def _targets(

@@ -56,6 +56,8 @@ class Model:
         )
         self._single = hasattr(calculator, "get_property")
         self._no_stress: set[tuple[bool, ...]] = set()
+        self._last_wanted: list[str] | None = None
+        self._last_extra: list[str] = []
 
     def evaluate(
         self, atoms: Atoms, extra: Sequence[str] = (), changes: Sequence[str] = tuple(all_changes)
@@ -70,15 +72,19 @@ class Model:
             if isinstance(outcome, Failure):
                 raise outcome.__cause__ or outcome
             return outcome
-        wanted = self._wanted(atoms, extra)
+        if "cell" in changes or self._last_wanted is None or extra != self._last_extra:
+            self._last_wanted = self._wanted(atoms, extra)
+            self._last_extra = list(extra)
+        wanted = self._last_wanted
         try:
-            return self._ask(atoms, wanted, changes)
+            return self._ask(atoms, list(wanted), changes)
         except PropertyNotImplementedError:
             if "stress" not in wanted or "stress" in extra:
                 raise
             # e.g. models that know the stress of fully periodic structures only
             results = self._ask(atoms, [n for n in wanted if n != "stress"], list(all_changes))
             self._no_stress.add(tuple(atoms.pbc))
+            self._last_wanted = None
             return results
 
     def evaluate_many(
@@ -157,7 +163,7 @@ def _checked(results: Any, atoms: Atoms) -> Results:
     """Return the standard results. Raises RuntimeError where energy or forces are wrong."""
     if "energy" not in results or "forces" not in results:
         raise RuntimeError(f"the model gave only {', '.join(sorted(results)) or 'nothing'}")
-    if np.shape(results["forces"]) != (len(atoms), 3):
+    if getattr(results["forces"], "shape", None) != (len(atoms.arrays["numbers"]), 3):
         raise RuntimeError(
             f"the model gave forces of shape {np.shape(results['forces'])} for {len(atoms)} atoms"
         )
