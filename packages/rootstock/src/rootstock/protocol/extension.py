@@ -48,7 +48,7 @@ class Frame(NamedTuple):
 
     word: bytes
     flags: int
-    count: int
+    structures: int
     text: int
     data: int
 

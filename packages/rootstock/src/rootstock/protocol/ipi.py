@@ -53,7 +53,7 @@ EXIT = word("EXIT")
 
 @dataclass(frozen=True)
 class Positions:
-    """A structure without its species: `cell` (3 x 3, vectors in rows) and `positions`, angstrom."""
+    """A structure without its species, in angstrom; `cell` has the vectors in its rows."""
 
     cell: Array
     positions: Array

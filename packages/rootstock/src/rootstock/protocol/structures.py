@@ -164,8 +164,8 @@ class ResultViews:
 
 def result_views(schema: Schema, data: memoryview, offset: int) -> tuple[ResultViews, int]:
     """Return views of one structure's results, and where the next one's begin."""
-    scalars = []
-    arrays = []
+    scalars: list[tuple[str, NDArray[Any]]] = []
+    arrays: list[tuple[str, NDArray[Any]]] = []
     begin = offset
     plain = True
     for name, dtype, shape in schema:

@@ -50,9 +50,7 @@ class _State(NamedTuple):
 
 
 def _observe(atoms: Atoms) -> _State:
-    return _State(
-        atoms.arrays["positions"].tobytes(), atoms.cell.array.tobytes(), kept(atoms)
-    )
+    return _State(atoms.arrays["positions"].tobytes(), atoms.cell.array.tobytes(), kept(atoms))
 
 
 class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
@@ -63,7 +61,7 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
     interrupt) ends the other process, and the next call starts anew.
     """
 
-    implemented_properties: ClassVar[list[str]] = list(STANDARD)
+    implemented_properties: list[str] = list(STANDARD)  # noqa: RUF012 - ASE's own way
     default_parameters: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, *, timeout: float | None) -> None:
@@ -80,6 +78,7 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
         self._owner = os.getpid()
         self.timeout = timeout
         super().__init__()
+        self.results: dict[str, Any] = {}
         _living.add(self)
 
     # -- what the subclasses do
@@ -226,7 +225,7 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
                     if isinstance(outcome, ModelError):
                         outcome.index = len(answers)
                         if not allow_errors:
-                            _raise(outcome)
+                            raise _as_raised(outcome)
                         answers.append(outcome)
                     else:
                         answers.append({k: v for k, v in outcome.items() if k in wanted})
@@ -272,9 +271,7 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
             if name not in STANDARD and name not in self._extra:
                 self._extra.append(name)
 
-    def _calculate(
-        self, atoms: Atoms, properties: Sequence[str], state: _State | None
-    ) -> None:
+    def _calculate(self, atoms: Atoms, properties: Sequence[str], state: _State | None) -> None:
         """Compute a structure, whose `state` may be known already, and keep the results."""
         self._want(properties)
         state = _observe(atoms) if state is None else state
@@ -282,7 +279,7 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
         self._state = None
         outcome = self._ask([atoms], self.timeout, [state.kept])[0]
         if isinstance(outcome, ModelError):
-            _raise(outcome)
+            raise _as_raised(outcome)
         self.results = outcome
         self._remember(atoms, state)
 
@@ -410,9 +407,7 @@ def _chunks(structures: Sequence[Atoms], batch_size: int | None) -> list[list[At
     return chunks
 
 
-def _raise(error: ModelError) -> None:
-    """Raise ASE's own error where the model said that it does not know a property."""
-    if isinstance(error.__cause__, PropertyNotImplementedError):
-        raise error.__cause__ from None
-    raise error
-
+def _as_raised(error: ModelError) -> Exception:
+    """Return ASE's own error where the model said that it does not know a property."""
+    cause = error.__cause__
+    return cause if isinstance(cause, PropertyNotImplementedError) else error

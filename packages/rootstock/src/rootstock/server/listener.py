@@ -36,7 +36,7 @@ class Listener:
         folder = Path(tempfile.mkdtemp(prefix="rootstock-"))
         if len(str(folder)) + len("/worker") > _LONGEST_PATH:
             folder.rmdir()
-            folder = Path(tempfile.mkdtemp(prefix="rootstock-", dir="/tmp"))  # noqa: S108
+            folder = Path(tempfile.mkdtemp(prefix="rootstock-", dir="/tmp"))
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         path = folder / "worker"
         try:

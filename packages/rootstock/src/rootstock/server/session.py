@@ -249,10 +249,10 @@ class ExtendedSession:
     def _answers(self, count: int) -> list[Outcome]:
         self.channel.receive_into(self._raw)
         frame = extension.unpack_frame(self._raw)
-        if frame.word != extension.DONE or frame.count != count:
+        if frame.word != extension.DONE or frame.structures != count:
             raise ProtocolError(
-                f"the worker sent {frame.word!r} for {frame.count} structures where RS-DONE for "
-                f"{count} was due"
+                f"the worker sent {frame.word!r} for {frame.structures} structures where "
+                f"RS-DONE for {count} was due"
             )
         length = frame.data + frame.text
         if frame.flags & extension.IN_ARENA:

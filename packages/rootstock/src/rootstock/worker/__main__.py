@@ -46,7 +46,7 @@ def _serve(options: argparse.Namespace) -> int:
             Path(options.source), options.model, options.device, json.loads(options.options)
         )
         model = Model(calculator)
-    except BaseException:  # noqa: BLE001 - whatever a model's setup raises
+    except BaseException:  # whatever a model's setup raises
         import traceback  # noqa: PLC0415
 
         traceback.print_exc()

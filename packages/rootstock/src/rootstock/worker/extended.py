@@ -126,7 +126,7 @@ class ExtendedLoop:
         self._fresh = True
         try:
             results = self._model.evaluate(atoms, self._properties, changes)
-        except Exception as error:  # noqa: BLE001 - any model may raise anything
+        except Exception as error:  # any model may raise anything
             return Failure(error)
         self._fresh = False
         return results
@@ -157,8 +157,8 @@ class ExtendedLoop:
         else:
             counts = tuple(len(atoms) for atoms in self._structures)
         moving = moving_size(counts)
-        if len(counts) != frame.count or not counts or moving > frame.data:
-            raise ProtocolError(f"{frame.count} structures do not fit the request")
+        if len(counts) != frame.structures or not counts or moving > frame.data:
+            raise ProtocolError(f"{frame.structures} structures do not fit the request")
         if self._views_of != (shared, generation, counts):
             self._views = moving_views(buffer, counts)
             self._views_of = (shared, generation, counts)
@@ -186,10 +186,7 @@ class ExtendedLoop:
         size = sum(array.nbytes for array in arrays)
         total = size + len(text)
         shared = self._out.shared and total <= len(self._out.buffer)
-        if shared:
-            buffer = self._out.buffer
-        else:
-            buffer = memoryview(bytearray(extension.FRAME + total))[extension.FRAME :]
+        buffer = self._out.buffer if shared else memoryview(bytearray(total))
         where = self._out.generation if shared else -1
         if not known or where < 0 or self._targets_of != where:
             self._targets = _targets(arrays, buffer)
@@ -207,9 +204,7 @@ class ExtendedLoop:
         if shared:
             self._channel.send(frame)
         else:
-            whole = buffer.obj
-            whole[: extension.FRAME] = frame
-            self._channel.send(whole)
+            self._channel.send(frame + buffer)
 
 
 def _refill(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -115,8 +114,7 @@ class ClientLoop:
             )
         if len(self._atoms) != len(given.positions):
             raise ProtocolError(
-                f"the server sent {len(given.positions)} atoms, the template has "
-                f"{len(self._atoms)}"
+                f"the server sent {len(given.positions)} atoms, the template has {len(self._atoms)}"
             )
         self._atoms.arrays["positions"][...] = given.positions
         self._atoms.cell.array[...] = given.cell

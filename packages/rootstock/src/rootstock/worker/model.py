@@ -102,12 +102,14 @@ class Model:
         try:
             answers = list(self.calculator.calculate_many(list(structures), properties))
             if len(answers) != len(structures):
-                raise RuntimeError(  # noqa: TRY301 - handled like what the model raises
+                raise RuntimeError(
                     f"calculate_many returned {len(answers)} results for "
                     f"{len(structures)} structures"
                 )
-            return [_checked(answer, atoms) for answer, atoms in zip(answers, structures)]
-        except Exception as error:  # noqa: BLE001 - any model may raise anything
+            return [
+                _checked(answer, atoms) for answer, atoms in zip(answers, structures, strict=True)
+            ]
+        except Exception as error:  # any model may raise anything
             if len(structures) == 1:
                 failure = Failure(error)
                 failure.__cause__ = error
@@ -120,13 +122,15 @@ class Model:
     def _try(self, atoms: Atoms, extra: Sequence[str]) -> Results | Failure:
         try:
             return self.evaluate(atoms, extra)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             return Failure(error)
 
     def _wanted(self, atoms: Atoms, extra: Sequence[str]) -> list[str]:
         wanted = ["energy", "forces"]
-        if "stress" in self.implemented and has_volume(atoms) and (
-            tuple(atoms.pbc) not in self._no_stress
+        if (
+            "stress" in self.implemented
+            and has_volume(atoms)
+            and (tuple(atoms.pbc) not in self._no_stress)
         ):
             wanted.append("stress")
         return wanted + [name for name in extra if name not in wanted]
@@ -146,7 +150,8 @@ class Model:
         else:
             results = {name: calculator.get_property(name, atoms) for name in wanted}
             results.update(
-                (k, v) for k, v in (getattr(calculator, "results", None) or {}).items()
+                (k, v)
+                for k, v in (getattr(calculator, "results", None) or {}).items()
                 if k not in results
             )
         return _checked(results, atoms)
@@ -155,7 +160,7 @@ class Model:
 def has_volume(atoms: Atoms) -> bool:
     """Say whether the cell has three independent vectors."""
     (a, b, c), (d, e, f), (g, h, i) = atoms.cell.array.tolist()
-    volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    volume: float = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
     return abs(volume) > 1e-12
 
 
