@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -248,10 +250,10 @@ def test_ase_runs_with_it(emt: RootstockCalculator, tmp_path: Path) -> None:
 
     ours, own = run(emt, tmp_path / "ours"), run(EMT(), tmp_path / "own")
     assert ours.positions.tobytes() == own.positions.tobytes()
-    pairs = zip(Trajectory(tmp_path / "ours/t.traj"), Trajectory(tmp_path / "own/t.traj"))
-    for a, b in pairs:
-        assert a.get_potential_energy() == b.get_potential_energy()
-        assert (a.get_forces() == b.get_forces()).all()
+    with Trajectory(tmp_path / "ours/t.traj") as one, Trajectory(tmp_path / "own/t.traj") as two:
+        for a, b in zip(one, two, strict=True):
+            assert a.get_potential_energy() == b.get_potential_energy()
+            assert (a.get_forces() == b.get_forces()).all()
 
 
 def test_many(emt: RootstockCalculator, copper: Atoms) -> None:
@@ -382,7 +384,8 @@ def test_threads_are_served_one_after_another(emt: RootstockCalculator) -> None:
             reference = atoms.copy()
             reference.calc = EMT()
             answer = emt.calculate_many([atoms])[0]
-            if answer["energy"] != reference.get_potential_energy():
+            # EMT adds in the order of its neighbour list, which depends on what came before
+            if abs(answer["energy"] - reference.get_potential_energy()) > 1e-10:
                 wrong.append(f"{seed} {k}")
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
@@ -412,9 +415,8 @@ def _in_child(calculator: RootstockCalculator, atoms: Atoms, queue: Any) -> None
     calculator.close()
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_another_process_gets_a_worker_of_its_own(copper: Atoms, method: str) -> None:
-    context = multiprocessing.get_context(method)
+def test_a_forked_child_gets_a_worker_of_its_own(copper: Atoms) -> None:
+    context = multiprocessing.get_context("fork")
     with RootstockCalculator("emt", timeout=60) as calculator:
         copper.calc = calculator
         energy = copper.get_potential_energy()
@@ -448,6 +450,23 @@ def test_pickle_and_copy(copper: Atoms) -> None:
         same(twin, EMT())
         assert twin.calc.about["pid"] != calculator.about["pid"]
         twin.calc.close()
+
+
+def test_a_pickle_is_used_by_another_python(copper: Atoms, tmp_path: Path) -> None:
+    copper.calc = RootstockCalculator("emt", timeout=60)
+    (tmp_path / "atoms.pkl").write_bytes(pickle.dumps(copper))
+    code = (
+        "import pickle, sys; atoms = pickle.load(open(sys.argv[1], 'rb')); "
+        "print(repr(atoms.get_potential_energy())); atoms.calc.close()"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "atoms.pkl")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert float(told.stdout) == copper.get_potential_energy()
 
 
 def test_arguments_that_make_no_sense(tmp_path: Path) -> None:

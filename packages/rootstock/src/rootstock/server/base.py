@@ -174,6 +174,10 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
                 self._demand_known(name)
             self._calculate(atoms, properties, None)
 
+    def get_spin_polarized(self) -> bool:
+        """Say no. ASE would set a bound method here, by which the calculator holds itself."""
+        return False
+
     # -- more than ASE
 
     def calculate_many(
