@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
@@ -15,7 +16,8 @@ from ase.build import bulk
 def copper() -> Atoms:
     """Return 32 rattled copper atoms in a strained cell that is not symmetric."""
     atoms = bulk("Cu", cubic=True) * (2, 2, 2)
-    atoms.set_cell(atoms.cell.array + [[0.1, 0.2, 0.0], [0.0, -0.1, 0.3], [0.2, 0.0, 0.1]], True)
+    shear = np.array([[0.1, 0.2, 0.0], [0.0, -0.1, 0.3], [0.2, 0.0, 0.1]])
+    atoms.set_cell(atoms.cell.array + shear, scale_atoms=True)
     atoms.rattle(0.05, seed=3)
     return atoms
 

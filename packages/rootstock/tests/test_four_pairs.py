@@ -305,7 +305,7 @@ def test_a_client_that_we_start_is_started_anew_for_other_species(
         agree(copper)
         copper.numbers[0] = 79
         agree(copper)
-    assert started == ["Cu32", "AuCu31"] or started == ["Cu32", "Cu31Au"]
+    assert [name.replace("Au", "") for name in started] == ["Cu32", "Cu31"]
 
 
 def test_nobody_comes(name: str, copper: Atoms) -> None:
