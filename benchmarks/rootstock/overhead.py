@@ -31,7 +31,7 @@ HERE = Path(__file__).resolve().parent
 OURS = ("shared-memory", "socket", "plain-i-pi")
 PEER = "rootstock==1.6.4"
 PEER_SOURCE = '''"""The null model as the peer wants it."""
-CHECKPOINTS = ["null"]
+CHECKPOINTS = {{"null": "null"}}
 
 def setup(checkpoint, device, **kwargs):
     import sys
@@ -149,9 +149,9 @@ def main() -> None:
                 value = statistics.median(r[key] for r in results)
                 summary[way][key] = round(value, digits)
     base = summary["shared-memory"]["us_per_call"]
-    for way in summary:
-        times = summary[way]["us_per_call"]
-        summary[way]["times_ours"] = {n: round(times[n] / base[n], 2) for n in base}
+    for found in summary.values():
+        times = found["us_per_call"]
+        found["times_ours"] = {n: round(times[n] / base[n], 2) for n in base}
     report = {
         "what": "energy + forces + stress after a move, null model; medians of repeats",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
