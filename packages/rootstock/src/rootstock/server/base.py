@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from ase import Atoms
@@ -31,26 +31,13 @@ from rootstock.errors import (
     WorkerTimeoutError,
 )
 from rootstock.protocol.channel import ChannelClosedError, DeadlineError
-from rootstock.protocol.structures import KEPT_ARRAYS, kept
 from rootstock.server.process import WorkerProcess
 from rootstock.server.session import Outcome, Session
+from rootstock.server.state import State, changes_between, observe
 
 STANDARD = ("energy", "free_energy", "forces", "stress")
 _MOST_ATOMS = 500_000  # in one message: some 30 MB of positions and forces
 _GOODBYE_S = 2.0
-_KEPT_NAMES = ("numbers", "pbc", *KEPT_ARRAYS)
-
-
-class _State(NamedTuple):
-    """A structure, as bytes to compare."""
-
-    positions: bytes
-    cell: bytes
-    kept: tuple[bytes, ...]
-
-
-def _observe(atoms: Atoms) -> _State:
-    return _State(atoms.arrays["positions"].tobytes(), atoms.cell.array.tobytes(), kept(atoms))
 
 
 class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
@@ -67,7 +54,7 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
     def __init__(self, *, timeout: float | None) -> None:
         if timeout is not None and timeout <= 0:
             raise ValueError(f"timeout={timeout}: a time limit is a positive number of seconds")
-        self._state: _State | None = None
+        self._state: State | None = None
         self._template: Atoms | None = None
         self._kept_of_template: tuple[bytes, ...] = ()
         self._copy: Atoms | None = None
@@ -116,11 +103,11 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
             self._template = None
             self._copy = None
         else:
-            self._remember(atoms, _observe(atoms))
+            self._remember(atoms, observe(atoms))
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation; `tol` is not used, any bit counts."""
-        return _changes(self._state, _observe(atoms))
+        return changes_between(self._state, observe(atoms))
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
@@ -142,7 +129,7 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
             if atoms is None:
                 atoms = self.atoms
             else:
-                state = _observe(atoms)
+                state = observe(atoms)
                 if state != self._state:
                     self.results = {}
                     self._state = None
@@ -275,10 +262,10 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
             if name not in STANDARD and name not in self._extra:
                 self._extra.append(name)
 
-    def _calculate(self, atoms: Atoms, properties: Sequence[str], state: _State | None) -> None:
+    def _calculate(self, atoms: Atoms, properties: Sequence[str], state: State | None) -> None:
         """Compute a structure, whose `state` may be known already, and keep the results."""
         self._want(properties)
-        state = _observe(atoms) if state is None else state
+        state = observe(atoms) if state is None else state
         self.results = {}
         self._state = None
         outcome = self._ask([atoms], self.timeout, [state.kept])[0]
@@ -348,7 +335,7 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
         if process is not None:
             process.kill()
 
-    def _remember(self, atoms: Atoms, state: _State) -> None:
+    def _remember(self, atoms: Atoms, state: State) -> None:
         if self._template is None or self._kept_of_template != state.kept:
             template: Atoms = atoms.copy()
             template.calc = None
@@ -378,23 +365,6 @@ def _forget_all() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_all)
-
-
-def _changes(old: _State | None, new: _State) -> list[str]:
-    """Name what is different, as ASE does, and `tags` and `info`."""
-    if old is None:
-        return list(all_changes)
-    changes = []
-    if new.positions != old.positions:
-        changes.append("positions")
-    if new.cell != old.cell:
-        changes.append("cell")
-    named = len(_KEPT_NAMES)
-    pairs = zip(_KEPT_NAMES, new.kept, old.kept, strict=False)
-    changes += [name for name, now, before in pairs if now != before]
-    if new.kept[named:] != old.kept[named:]:
-        changes.append("info")
-    return changes
 
 
 def _chunks(structures: Sequence[Atoms], batch_size: int | None) -> list[list[Atoms]]:
