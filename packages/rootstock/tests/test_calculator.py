@@ -137,6 +137,24 @@ def test_the_plain_protocol_takes_other_species_too(copper: Atoms) -> None:
             copper.numbers[5] = 79
 
 
+def test_the_plain_protocol_tells_all_that_stays(
+    source: Callable[[str], Path], copper: Atoms
+) -> None:
+    copper.set_initial_charges([0.5] + [0.0] * 31)
+    copper.info = {"charge": -1, "field": np.array([0.5, 0.25])}
+    energies = []
+    for transport in ("auto", "i-pi"):
+        path = source(ECHO)
+        with RootstockCalculator(environment=path, transport=transport, timeout=60) as calculator:
+            copper.calc = calculator
+            energies.append(copper.get_potential_energy())
+            copper.info["charge"] = 2
+            energies.append(copper.get_potential_energy())
+            copper.info["charge"] = -1
+    assert energies[:2] == pytest.approx(energies[2:], rel=1e-12)
+    assert energies[1] - energies[0] == pytest.approx(51.0)
+
+
 def test_options_and_lennard_jones() -> None:
     options = {"sigma": 3.4, "epsilon": 0.0104, "rc": 8.0}
     atoms = Atoms("Ar3", [[0, 0, 0], [3.7, 0, 0], [0, 3.9, 0]])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.emt import EMT
 from ase.calculators.lammps import Prism
 from ase.io.lammpsdata import write_lammps_data
@@ -170,6 +171,33 @@ def test_an_error_stops_the_run(
         with pytest.raises(WorkerDiedError, match="exit status 2"):
             fix.command("run 100")
         fix.command("run 2")  # a new worker
+
+
+def test_a_model_without_stress(
+    lmp: Any, alloy: Atoms, tmp_path: Path, source: Callable[[str], Path]
+) -> None:
+    path = source(
+        """
+        from ase.calculators.emt import EMT
+
+        class NoStress(EMT):
+            implemented_properties = ["energy", "forces"]
+
+        def setup(model, device, **kwargs):
+            return NoStress()
+        """
+    )
+    load(lmp, alloy, tmp_path)
+    with RootstockCalculator(environment=path, timeout=60) as calculator:
+        with (
+            FixModel(lmp, calculator, ["Cu", "Au"]) as fix,
+            pytest.raises(PropertyNotImplementedError),
+        ):
+            fix.command("run 0")
+        with FixModel(lmp, calculator, ["Cu", "Au"], virial=False) as fix:
+            fix.command("run 0")
+            alloy.calc = EMT()
+            assert lmp.get_thermo("pe") == pytest.approx(alloy.get_potential_energy(), abs=1e-6)
 
 
 def test_what_is_refused(lmp: Any, emt: RootstockCalculator, alloy: Atoms, tmp_path: Path) -> None:

@@ -41,6 +41,9 @@ class FixModel:
         Any ASE calculator, such as a RootstockCalculator.
     species
         The element of each atom type, in the order of the types.
+    virial
+        False for a model without a stress. The pressure then lacks the model's part, so a
+        barostat makes no sense.
     fix_id
         The fix's name in LAMMPS; it is made if it is not there.
 
@@ -51,11 +54,18 @@ class FixModel:
     """
 
     def __init__(
-        self, lmp: Any, calculator: Any, species: Sequence[str], *, fix_id: str = "rootstock"
+        self,
+        lmp: Any,
+        calculator: Any,
+        species: Sequence[str],
+        *,
+        virial: bool = True,
+        fix_id: str = "rootstock",
     ) -> None:
         self._lmp = lmp
         self._calculator = calculator
         self._id = fix_id
+        self._virial = virial
         self._error: BaseException | None = None
         self._atoms: Atoms | None = None
         unknown = [name for name in species if name not in atomic_numbers]
@@ -72,7 +82,7 @@ class FixModel:
             raise RootstockError(f"LAMMPS has {types} atom types, {len(species)} species are given")
         if not lmp.has_id("fix", fix_id):
             lmp.command(f"fix {fix_id} all external pf/callback 1 1")
-        lmp.command(f"fix_modify {fix_id} energy yes virial yes")
+        lmp.command(f"fix_modify {fix_id} energy yes virial {'yes' if virial else 'no'}")
         lmp.set_fix_external_callback(fix_id, self._callback, None)
 
     def command(self, text: str) -> None:
@@ -127,7 +137,7 @@ class FixModel:
             atoms = self._structure(order, positions)
             energy = float(atoms.get_potential_energy())
             computed = atoms.get_forces()
-            virial = -atoms.get_stress() * atoms.get_volume()
+            virial = -atoms.get_stress() * atoms.get_volume() if self._virial else None
         except BaseException as error:  # it must not pass into LAMMPS, which drops it
             self._error = error
             forces[:] = 0.0
@@ -135,7 +145,8 @@ class FixModel:
             return
         forces[order] = computed
         self._lmp.fix_external_set_energy_global(self._id, energy)
-        self._lmp.fix_external_set_virial_global(self._id, virial[_LAMMPS_ORDER])
+        if virial is not None:
+            self._lmp.fix_external_set_virial_global(self._id, virial[_LAMMPS_ORDER])
 
     def _structure(self, order: NDArray[Any], positions: Array) -> Atoms:
         lower, upper, xy, yz, xz, periodic, _ = self._lmp.extract_box()

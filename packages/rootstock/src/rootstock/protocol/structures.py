@@ -70,6 +70,28 @@ def decode_info(encoded: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def species(atoms: Atoms) -> dict[str, Any]:
+    """Return what stays, as one object of JSON: for INIT's string, where i-PI is spoken."""
+    return {
+        "numbers": atoms.numbers.tolist(),
+        "pbc": [bool(x) for x in atoms.pbc],
+        "arrays": {n: atoms.arrays[n].tolist() for n in KEPT_ARRAYS if n in atoms.arrays},
+        "info": encode_info(atoms.info),
+    }
+
+
+def of_species(told: Mapping[str, Any]) -> Atoms:
+    """Return a structure from `species`, of which the numbers alone have to be there."""
+    atoms = Atoms(
+        numbers=told["numbers"],
+        pbc=told.get("pbc", True),
+        info=decode_info(told.get("info", {})),
+    )
+    for name, values in told.get("arrays", {}).items():
+        atoms.set_array(name, np.array(values))
+    return atoms
+
+
 def moving_size(counts: Sequence[int]) -> int:
     """Return the bytes of the part that changes: for each structure positions, then cell."""
     return sum(24 * count + _CELL for count in counts)

@@ -100,7 +100,7 @@ class IPICalculator(SessionCalculator):
             watch = None if process is None else process.demand_alive
             channel = self._listener.accept(self.timeout, watch)
             channel.watch = watch
-            return negotiate(channel, shared_memory=False), process
+            return negotiate(channel), process
         except DeadlineError as error:
             output = ""
             if process is not None:

@@ -29,6 +29,7 @@ from rootstock.protocol.structures import (
     moving_size,
     moving_views,
     result_views,
+    species,
 )
 
 _PLAIN = ("energy", "free_energy", "forces", "stress")
@@ -114,8 +115,8 @@ class PlainSession:
         channel = self.channel
         status = self._status()
         if status == ipi.NEEDINIT:
-            told = {"numbers": atoms.numbers.tolist(), "pbc": [bool(x) for x in atoms.pbc]}
-            channel.send(ipi.init_message(0, json.dumps(told)))
+            # other clients do not read it
+            channel.send(ipi.init_message(0, json.dumps(species(atoms))))
             status = self._status()
         if status != ipi.READY:
             raise ProtocolError(f"the client is {status!r} where READY was due")

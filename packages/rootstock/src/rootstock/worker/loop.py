@@ -13,6 +13,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from rootstock.errors import ProtocolError
 from rootstock.protocol import extension, ipi
 from rootstock.protocol.channel import Channel, ChannelClosedError
+from rootstock.protocol.structures import of_species
 from rootstock.worker.extended import ExtendedLoop
 from rootstock.worker.model import Failure, Model, Results, has_volume
 
@@ -78,8 +79,7 @@ class ClientLoop:
             told = None
         if isinstance(told, Mapping):
             if "numbers" in told:
-                pbc = told.get("pbc", True)
-                self._atoms = Atoms(numbers=told["numbers"], pbc=pbc)
+                self._atoms = of_species(told)
                 self._fresh = True
             return
         for token in text.split(","):
