@@ -377,6 +377,58 @@ def test_single_precision_stays_what_it_is(source: Callable[[str], Path], copper
             copper.get_stress()
 
 
+def test_without_shared_memory_the_socket_carries_all(
+    monkeypatch: pytest.MonkeyPatch, copper: Atoms
+) -> None:
+    def refuse(size: int) -> int:
+        raise OSError("no memory to share")
+
+    with RootstockCalculator("emt", timeout=60) as calculator:
+        copper.calc = calculator
+        same(copper, EMT())
+        monkeypatch.setattr("rootstock.server.session.anonymous_file", refuse)
+        larger = copper * (6, 5, 5)  # does not fit into what is there
+        larger.calc = calculator
+        same(larger, EMT())
+        copper.positions[0] += 0.1
+        copper.numbers[0] = 79
+        same(copper, EMT())
+
+
+def test_an_answer_that_is_larger_than_its_memory(
+    source: Callable[[str], Path], copper: Atoms
+) -> None:
+    path = source(
+        """
+        import numpy as np
+        from ase.calculators.calculator import Calculator, all_changes
+
+        class Talkative(Calculator):
+            implemented_properties = ["energy", "forces", "charges"]
+            calls = 0
+
+            def calculate(self, atoms=None, properties=(), system_changes=all_changes):
+                super().calculate(atoms, properties, system_changes)
+                Talkative.calls += 1
+                size = 100_000 if Talkative.calls in (2, 3) else 10
+                self.results = {
+                    "energy": float(Talkative.calls), "forces": atoms.positions.copy(),
+                    "charges": np.arange(size) + Talkative.calls,
+                }
+
+        def setup(model, device, **kwargs):
+            return Talkative()
+        """
+    )
+    with RootstockCalculator(environment=path, timeout=60) as calculator:
+        copper.calc = calculator
+        for call, size in enumerate((10, 100_000, 100_000, 10, 10), 1):
+            assert copper.get_potential_energy() == call
+            assert (copper.get_forces() == copper.positions).all()
+            assert (calculator.results["charges"] == np.arange(size) + call).all()
+            copper.positions += 0.1
+
+
 def test_two_calculators_do_not_collide(copper: Atoms) -> None:
     gold = bulk("Au", cubic=True)
     with (
