@@ -14,6 +14,7 @@ RUN_READY := $(VENV)/.run-ready
 RUN_PACKAGES := packages/rootstock packages/pyacemaker
 DEV_PACKAGES := packages/ai-how
 PACKAGES := $(RUN_PACKAGES) $(DEV_PACKAGES)
+# What `make demo` needs, and what only development does.
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 
 .PHONY: help demo test test-fast lint format docs lock clean setup

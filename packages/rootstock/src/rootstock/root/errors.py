@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from rootstock.errors import RootstockError
 
-class RootError(RuntimeError):
+
+class RootError(RootstockError):
     """A root that is not there or is broken, or a request that it cannot serve."""
 
 

@@ -1,0 +1,1 @@
+"""The server side: starts a worker, or waits for a client, and asks it."""
