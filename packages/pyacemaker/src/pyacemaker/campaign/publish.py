@@ -47,7 +47,7 @@ def publish(
         If there is no potential, it is not certified, a gate of its certificate failed, the
         name is no name or is taken, or the root refuses it.
     """
-    from rootstock.build.build import build  # noqa: PLC0415 - only where something is published
+    from rootstock.build.build import BuildOptions, build  # noqa: PLC0415 - only where something is published
     from rootstock.build.register import register  # noqa: PLC0415
     from rootstock.root.errors import RootError  # noqa: PLC0415
     from rootstock.root.layout import open_root  # noqa: PLC0415
@@ -69,7 +69,7 @@ def publish(
     try:
         layout = open_root(root)
         if layout.current(f"{ENVIRONMENT}_env") is None:
-            build(layout, ENVIRONMENT, say)
+            build(layout, ENVIRONMENT, BuildOptions(models=()), say)
         register(
             layout,
             model,

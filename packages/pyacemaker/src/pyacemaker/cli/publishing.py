@@ -11,8 +11,7 @@ import typer
 from rich.console import Console
 
 from pyacemaker.campaign.outcome import EXIT_USAGE
-
-ROOT_VARIABLE = "ROOTSTOCK_ROOT"
+from pyacemaker.parts.rootstock_root import ROOT_VARIABLE
 
 
 def publish(

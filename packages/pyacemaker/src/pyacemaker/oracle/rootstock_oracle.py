@@ -22,6 +22,8 @@ from pyacemaker.files import sha256_of
 from pyacemaker.oracle.ase_oracle import demand_finite, finished_label, structure_only
 from pyacemaker.oracle.base import Label, OracleError
 from pyacemaker.oracle.settings import RootstockSettings
+from pyacemaker.parts.rootstock_root import root_of
+from pyacemaker.parts.sources import PartError
 
 _serving = threading.local()
 
@@ -78,13 +80,12 @@ def _calculator(choice: RootstockSettings) -> Any:
     """Return this thread's calculator, started at the first label."""
     from rootstock import RootstockCalculator  # noqa: PLC0415 - only where it labels
     from rootstock.errors import RootstockError  # noqa: PLC0415
-    from rootstock.root.errors import RootError  # noqa: PLC0415
 
     known: dict[RootstockSettings, Any] = _serving.__dict__.setdefault("calculators", {})
     if choice not in known:
         try:
             made = RootstockCalculator(root=choice.root, model=choice.model, device=choice.device)
-        except (RootstockError, RootError) as error:
+        except RootstockError as error:
             raise OracleError(f"oracle.model {choice.model}: {_one_line(error)}") from error
         atexit.register(made.close)
         known[choice] = made
@@ -96,10 +97,12 @@ def _fingerprint(model: str, root: str | None) -> str:
     """Return a hash of the environment file, its lock and the weights of a model."""
     from rootstock.root.errors import RootError  # noqa: PLC0415
     from rootstock.root.resolve import resolve_model  # noqa: PLC0415
+    from rootstock.root.shipped import BUILT_IN  # noqa: PLC0415
 
     try:
-        found = resolve_model(Path(root or ""), model)
-    except RootError as error:
+        folder = Path() if model in BUILT_IN else root_of(root, "oracle.root")
+        found = resolve_model(folder, model)
+    except (RootError, PartError) as error:
         raise OracleError(f"oracle.model {model}: {error}") from error
     lock = found.source.with_suffix(".lock")
     parts = [found.environment, sha256_of(found.source)]

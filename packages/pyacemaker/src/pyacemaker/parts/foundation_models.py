@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from ase.calculators.calculator import Calculator
-from rootstock.root.errors import RootError
-from rootstock.root.resolve import BUILT_IN, resolve_model
 
 from pyacemaker.config.settings import GeneratorSettings
+from pyacemaker.parts.rootstock_root import root_of
 from pyacemaker.parts.sources import PartError
-
-ROOT_VARIABLE = "ROOTSTOCK_ROOT"
+from rootstock.root.errors import RootError
+from rootstock.root.resolve import resolve_model
+from rootstock.root.shipped import BUILT_IN
 
 
 def check_models(settings: GeneratorSettings) -> None:
@@ -26,20 +24,6 @@ def check_models(settings: GeneratorSettings) -> None:
             resolve_model(root_of(settings.root, "generator.root"), model)
         except RootError as error:
             raise PartError(f"generator.foundation: {error}") from error
-
-
-def root_of(named: str | None, key: str) -> Path:
-    """Return the rootstock root that is named, or that of the environment variable.
-
-    `key` is the configuration's key for it, for the message. Raises PartError for neither.
-    """
-    found = named or os.environ.get(ROOT_VARIABLE)
-    if not found:
-        raise PartError(
-            f"{key} is not set and neither is the variable {ROOT_VARIABLE}: name the rootstock "
-            "root that holds the models"
-        )
-    return Path(found).expanduser()
 
 
 @contextmanager
