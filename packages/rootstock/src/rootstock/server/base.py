@@ -9,10 +9,11 @@ the last structure, is made only for who asks for it.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -251,8 +252,9 @@ class SessionCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if getattr(self, "_lock", None) is not None:
+    def __del__(self, _ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # At the interpreter's end modules are gone; the worker then ends with its lifeline.
+        if getattr(self, "_lock", None) is not None and not _ending():
             self.close()
 
     # -- inside
