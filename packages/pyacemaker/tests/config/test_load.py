@@ -116,7 +116,7 @@ def test_elements(text: str, expected: list[str] | str) -> None:
         ("dynamics:\n  timestep_fs: 1 fs", 3, "in fs.*write 1"),
         ("trainer:\n  fit: linaer", 3, "did you mean 'linear'"),
         ("oracle:\n  metallic: maybe", 3, "true or false"),
-        ("oracle:\n  code: vasp", 3, "one of espresso, ase"),
+        ("oracle:\n  code: castep", 3, "one of espresso, vasp, gpaw, ase"),
         ("ecutwfc_Ry: 40", 2, r"did you mean 'oracle.ecutwfc_Ry' \(in section 'oracle'\)"),
         ("dynamics:\n  temperatures_K: [1]", 3, "'temperatures_K' .at the top level."),
         ("species: [Si]", 2, "did you mean 'elements'"),

@@ -12,7 +12,7 @@ from pyacemaker.execution.base import Executor
 from pyacemaker.execution.parsl_executor import ParslExecutor
 from pyacemaker.oracle.base import Oracle
 from pyacemaker.oracle.espresso.oracle import EspressoOracle
-from pyacemaker.oracle.settings import ASESettings, EspressoSettings, make_oracle
+from pyacemaker.oracle.settings import OracleSettings, make_oracle
 from pyacemaker.selection.base import Selector
 from pyacemaker.selection.maxvol import MaxVolSelector
 from pyacemaker.trainer.base import Trainer
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 class Parts:
     """What the orchestrator works with. A test may replace any of them."""
 
-    make_oracle: Callable[[EspressoSettings | ASESettings], Oracle]
+    make_oracle: Callable[[OracleSettings], Oracle]
     selector: Selector
     trainer: Trainer
     dynamics: Dynamics

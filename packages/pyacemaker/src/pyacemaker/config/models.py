@@ -30,6 +30,7 @@ from pyacemaker.config.settings import (
     SelectionSettings,
 )
 from pyacemaker.config.yaml_lines import KeyPath
+from pyacemaker.oracle.dft_settings import GPAWSettings, VASPSettings
 from pyacemaker.oracle.settings import ASESettings, EspressoSettings
 from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.validator.settings import ValidationSettings
@@ -93,13 +94,20 @@ def _optional(kind: Any, description: str, **bounds: Any) -> Any:
 
 OracleSection = _section(
     "OracleSection",
-    "Where labels come from: Quantum ESPRESSO, or any ASE calculator.",
-    [EspressoSettings, ASESettings],
+    "Where labels come from: Quantum ESPRESSO, VASP, GPAW, or any ASE calculator.",
+    [EspressoSettings, ASESettings, GPAWSettings, VASPSettings],
     without=["code"],
     code=_optional(
         str,
-        "espresso (Quantum ESPRESSO) or ase (any ASE calculator, named by `calculator`).",
-        pattern="^(espresso|ase)$",
+        "espresso (Quantum ESPRESSO), vasp, gpaw or ase (any ASE calculator, named by "
+        "`calculator`).",
+        pattern="^(espresso|vasp|gpaw|ase)$",
+    ),
+    imported=_optional(
+        list[str],
+        "Data sets of `pyacemaker data import`, by name, to learn from as well; some of their "
+        "structures are labelled again first, and must agree.",
+        max_length=100,
     ),
     metallic=_optional(
         bool, "true or false: whether the material has a Fermi surface, against our guess."

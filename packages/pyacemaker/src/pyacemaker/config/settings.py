@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pyacemaker.oracle.settings import ASESettings, EspressoSettings
+from pyacemaker.oracle.settings import OracleSettings
 from pyacemaker.provenance import KEY as PROVENANCE_KEY
 from pyacemaker.provenance import provenance_of
 from pyacemaker.trainer.settings import TrainerSettings
@@ -181,7 +181,10 @@ class CampaignSettings(Settings):
 
     elements: tuple[str, ...] = Field(min_length=1, description="Chemical symbols.")
     structure: StructureSettings
-    oracle: EspressoSettings | ASESettings = Field(discriminator="code")
+    oracle: OracleSettings = Field(discriminator="code")
+    imported: tuple[str, ...] = Field(
+        default=(), description="Imported data sets to learn from as well."
+    )
     trainer: TrainerSettings
     selection: SelectionSettings
     dynamics: DynamicsSettings

@@ -123,7 +123,8 @@ def _stress(
         stress = _value(frame, results, convention.stress_key, ("stress",))
     if stress is not None:
         sign = -1.0 if convention.pressure_sign else 1.0
-        return np.asarray(sign * _UNITS[convention.stress_unit] * _voigt(stress, "stress"))
+        factor: float = sign * _UNITS[convention.stress_unit]
+        return factor * _voigt(stress, "stress")
     if convention.stress_key is None:
         virial = _value(frame, results, convention.virial_key or "virial", ())
         if virial is not None:

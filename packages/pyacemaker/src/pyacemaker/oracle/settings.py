@@ -70,10 +70,10 @@ class EspressoSettings(BaseModel):
         description="With nspin 2, the starting magnetization of each element, from -1 to 1 (all "
         "valence electrons spin down to all up); elements that are not named start at 0.",
     )
-    vdw: Literal["none", "d2", "d3", "d3bj", "ts", "mbd", "xdm"] = Field(
+    vdw: Literal["none", "d2", "d3", "d3bj", "ts", "mbd"] = Field(
         default="none",
         description="Dispersion correction: none, d2, d3 (zero damping), d3bj (Becke-Johnson "
-        "damping), ts (Tkatchenko-Scheffler), mbd (many-body dispersion) or xdm.",
+        "damping), ts (Tkatchenko-Scheffler) or mbd (many-body dispersion).",
     )
     hubbard_U_eV: dict[str, Annotated[float, Field(ge=0, le=20)]] = Field(
         default_factory=dict,
