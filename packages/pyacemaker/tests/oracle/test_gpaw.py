@@ -74,7 +74,7 @@ def test_settings_tell_versions_setups_and_spins() -> None:
 
 @pytest.mark.real
 def test_what_gpaw_cannot_do_is_one_line(tmp_path: Path, silicon: Atoms) -> None:
-    with pytest.raises(OracleError, match="electronic|converge|Convergence") as caught:
+    with pytest.raises(OracleError, match="onverge") as caught:
         oracle(electron_maxstep=1).label(silicon, tmp_path)
     assert caught.value.meta["attempts"][0]["kind"] == "not converged"
     assert "\n" not in caught.value.diagnosis

@@ -38,8 +38,8 @@ def potcars(tmp_path: Path) -> Path:
     return potcar_folder(tmp_path / "potcars", "Si", "O", "Ti_pv", "Fe_pv", "Mg_pv")
 
 
-def chosen(potcars: Path, **changes: object) -> VASPSettings:
-    return VASPSettings.model_validate({"potcar_folder": str(potcars), **changes})
+def chosen(folder: Path, **changes: object) -> VASPSettings:
+    return VASPSettings.model_validate({"potcar_folder": str(folder), **changes})
 
 
 def program(tmp_path: Path, body: str) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def test_what_is_no_result_is_none(tmp_path: Path) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(cut=st.integers(0, 5000), junk=st.text(max_size=20))
 def test_no_damage_makes_a_wrong_label(tmp_path: Path, cut: int, junk: str) -> None:

@@ -96,7 +96,9 @@ def potcar(symbol: str) -> str:
     return (
         f"  PAW_PBE {symbol} 05Jan2001\n   4.00000000000000\n parameters from PSCTR are:\n"
         f"   VRHFIN ={symbol}: s2p2\n   LEXCH  = PE\n   TITEL  = PAW_PBE {symbol} 05Jan2001\n"
-        "   ENMAX  =  245.345; ENMIN  =  184.009 eV\n End of Dataset\n"
+        "   ENMAX  =  245.345; ENMIN  =  184.009 eV\n"
+        "   POMASS =   28.085; ZVAL   =    4.000    mass and valenz\n"
+        "END of PSCTR-controll parameters\n local part\n  0.1 0.2 0.3\n End of Dataset\n"
     )
 
 
