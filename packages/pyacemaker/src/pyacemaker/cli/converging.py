@@ -172,7 +172,8 @@ def _print(
     table = Table(box=None, header_style="dim")
     titles = ("parameter", "value", "k-mesh", "force (eV/Å)", "stress (GPa)")
     for title in (*titles, "ΔE (meV/atom)", "time (s)", ""):
-        table.add_column(title, justify="left" if title in ("parameter", "") else "right")
+        side = "left" if title in ("parameter", "") else "right"
+        table.add_column(title, justify=side, no_wrap=True)
     for row in found.rows:
         numbers = (
             row.force_error_eV_per_A,
@@ -189,7 +190,8 @@ def _print(
             "chosen" if chosen else row.problem or ("" if row.within(allowed) else "too coarse"),
             style="bold green" if chosen else "",
         )
-    _stdout.print(table)
+    wide = _stdout if _stdout.is_terminal else Console(width=160)
+    wide.print(table)
     for name, value in found.found.items():
         if value is None:
             _stdout.print(f"{name} is not converged within the tolerances", style="red")

@@ -102,7 +102,8 @@ def ls(
             f"{row['max_force_eV_per_A']:.3f}",
             f"{row['wall_s']:.1f}",
         )
-    _stdout.print(table)
+    wide = _stdout if _stdout.is_terminal else Console(width=200)
+    wide.print(table)
     _stdout.print(f"{len(rows)} labels in {found.directory}", style="dim", highlight=False)
 
 

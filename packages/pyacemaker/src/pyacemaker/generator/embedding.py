@@ -21,6 +21,7 @@ from ase import Atoms
 from ase.geometry import get_distances
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from scipy.spatial import cKDTree
 
 from pyacemaker.core_weight import CORE_WEIGHT, core_weights
@@ -194,12 +195,12 @@ def _translation(box: Atoms, axis: int, centre: int, least: float) -> tuple[floa
     skin = _SKIN_A / length
     images = _with_images(box)
     trees = {n: cKDTree(images.positions[images.numbers == n]) for n in set(box.numbers.tolist())}
-    best: tuple[float, float, float] | None = None
-    for candidate in candidates:
-        fraction = candidate / length
+
+    def misfit(candidate: float) -> float:
         # what lies at the lower face, moved by the translation, must meet what lies beyond
         # the upper one, and the other way round
-        squares: list[Array] = []
+        fraction = candidate / length
+        squares: list[Array] = [np.zeros(0)]
         for face, sign in ((-fraction / 2, 1.0), (fraction / 2, -1.0)):
             off = along - face
             near = np.flatnonzero(np.abs(off - np.rint(off)) <= skin)
@@ -208,14 +209,18 @@ def _translation(box: Atoms, axis: int, centre: int, least: float) -> tuple[floa
                 chosen = moved[box.numbers[near] == number]
                 if len(chosen):
                     squares.append(tree.query(chosen, distance_upper_bound=_SKIN_A)[0] ** 2)
-        distances = np.minimum(np.concatenate(squares), _SKIN_A**2) if squares else np.zeros(1)
-        misfit = float(np.sqrt(np.mean(distances)))
-        score = misfit + _LONGER_COSTS_A * (candidate - candidates[0])
-        if best is None or score < best[0]:
-            best = (score, fraction, misfit)
-    assert best is not None  # noqa: S101 - there is a candidate
-    whole_is_better = best[2] > 1.0 and 1.0 - best[1] < 0.2
-    return (None, 0.0) if whole_is_better else (best[1], best[2])
+        distances = np.minimum(np.concatenate(squares), _SKIN_A**2)
+        return float(np.sqrt(np.mean(distances))) if len(distances) else 0.0
+
+    scores = [misfit(c) + _LONGER_COSTS_A * (c - candidates[0]) for c in candidates]
+    rough = float(candidates[int(np.argmin(scores))])
+    # to the fullest: a strain of 1e-3 of the small cell would be felt
+    fine = minimize_scalar(
+        misfit, bounds=(rough - _STEP_A, rough + _STEP_A), method="bounded", options={"xatol": 1e-7}
+    )
+    if fine.fun > 1.0 and length - fine.x < 0.2 * length:
+        return None, 0.0  # the whole box is better
+    return float(fine.x) / length, float(fine.fun)
 
 
 def _shift(relative: Array, fraction: float, height: float) -> float:

@@ -20,7 +20,7 @@ from pyacemaker.generator.contact import (
     right_handed,
 )
 from pyacemaker.generator.distort import deformed, displaced, random_strain
-from pyacemaker.generator.embedding import Embedded, embed_within, uncertain_atom
+from pyacemaker.generator.embedding import embed_within, uncertain_atom
 from pyacemaker.provenance import tag
 
 LOCAL_CONTACT = 0.62
@@ -77,23 +77,12 @@ def local_candidates(
     refusal = _refusal(frame, max_atoms)
     if refusal:
         return LocalCandidates((), (f"{group}: {refusal}",))
-    remarks: list[str] = []
-    facts: dict[str, object] = {}
-    if embed_above is not None and len(frame) > embed_above:
-        try:
-            cut = _cut_out(frame, embed_above)
-        except GeneratorError as error:
-            return LocalCandidates((), (f"{group}: {error}",))
-        remarks.append(
-            f"{group}: {len(cut.atoms)} of {len(frame)} atoms cut out with a buffer of "
-            f"{cut.buffer_A:.1f} A; the seams miss by {cut.misfit_A:.2f} A"
-        )
-        facts = {"embedded_from": len(frame), "buffer_A": cut.buffer_A}
-        frame = cut.atoms
+    try:
+        frame, facts, remarks = _whole_or_cut(frame, group, embed_above)
+    except GeneratorError as error:
+        return LocalCandidates((), (f"{group}: {error}",))
     weights, gamma_max = _weights(frame)
     start = right_handed(bare(frame))
-    if is_embedded(frame):
-        start.set_array(CORE_WEIGHT, frame.arrays[CORE_WEIGHT])
     before = closest_contact(start)
     backed_off = before < LOCAL_CONTACT
     if backed_off:
@@ -118,6 +107,9 @@ def local_candidates(
             remarks.append(f"{group}: candidate {number + 1} left out, no room to displace atoms")
             continue
         made.append(tag(copy, "local", group, sigma_A=used, strain=tensor, **facts))
+    if is_embedded(frame):
+        for atoms in made:
+            atoms.set_array(CORE_WEIGHT, frame.arrays[CORE_WEIGHT])
     return LocalCandidates(tuple(made), tuple(remarks))
 
 
@@ -140,12 +132,23 @@ class LocalGenerator:
         return list(result.candidates)
 
 
-def _cut_out(frame: Atoms, max_atoms: int) -> Embedded:
-    """Return the cell round the most uncertain atom. Raises GeneratorError with the reason."""
-    cut = embed_within(frame, uncertain_atom(frame), max_atoms)
+def _whole_or_cut(
+    frame: Atoms, group: str, embed_above: int | None
+) -> tuple[Atoms, dict[str, object], list[str]]:
+    """Return the frame, or the cell cut out of it, with facts for its provenance and remarks.
+
+    Raises GeneratorError with the reason where it cannot be cut.
+    """
+    if embed_above is None or len(frame) <= embed_above:
+        return frame, {}, []
+    cut = embed_within(frame, uncertain_atom(frame), embed_above)
     if cut is None:
-        raise GeneratorError(f"no cell of {max_atoms} atoms holds an atom and its neighbours")
-    return cut
+        raise GeneratorError(f"no cell of {embed_above} atoms holds an atom and its neighbours")
+    remark = (
+        f"{group}: {len(cut.atoms)} of {len(frame)} atoms cut out with a buffer of "
+        f"{cut.buffer_A:.1f} A; the seams miss by {cut.misfit_A:.2f} A"
+    )
+    return cut.atoms, {"embedded_from": len(frame), "buffer_A": cut.buffer_A}, [remark]
 
 
 def _refusal(frame: Atoms, max_atoms: int | None) -> str:

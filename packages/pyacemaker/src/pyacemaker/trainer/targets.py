@@ -73,7 +73,8 @@ def targets_of(
         if label_stress is not None and not embedded:
             virial = full_3x3_to_voigt_6_stress(pairs.virial)
             stress = label_stress - virial / atoms.get_volume()
-        excess = max(0.0, above - _mixture(atoms, zero))
+        # the energy of an embedded cell tells of its seams, not of how far from order its core is
+        excess = 0.0 if embedded else max(0.0, above - _mixture(atoms, zero))
         strength = np.linalg.norm(forces, axis=1)
         targets.append(
             Target(
@@ -96,7 +97,10 @@ def lowest_energies(structures: Sequence[Atoms], cohesive: Sequence[float]) -> d
     """
     alone: dict[str, float] = {}
     mixed: dict[str, float] = {}
-    for atoms, energy in zip(structures, cohesive, strict=True):
+    whole = [not is_embedded(atoms) for atoms in structures]
+    for atoms, energy, counts in zip(structures, cohesive, whole, strict=True):
+        if not counts and any(whole):
+            continue
         present = set(atoms.get_chemical_symbols())
         for element in present:
             mixed[element] = min(energy, mixed.get(element, np.inf))
