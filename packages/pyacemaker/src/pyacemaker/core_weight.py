@@ -24,4 +24,5 @@ def core_weights(atoms: Atoms) -> NDArray[np.float64]:
     """Return the weight of each atom's forces, from 0 to 1; all 1 for an ordinary structure."""
     if not is_embedded(atoms):
         return np.ones(len(atoms))
-    return np.clip(np.asarray(atoms.arrays[CORE_WEIGHT], dtype=float), 0.0, 1.0)
+    weights: NDArray[np.float64] = np.asarray(atoms.arrays[CORE_WEIGHT], dtype=float)
+    return weights.clip(0.0, 1.0)

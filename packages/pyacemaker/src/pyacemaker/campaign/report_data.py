@@ -195,7 +195,7 @@ def _label_rows(
     state: CampaignState, store: LabelStore, settings: dict[str, Any]
 ) -> list[LabelRow]:
     found = entries(state)
-    labels = read_labels(found, store)
+    labels = read_labels(found, store, state)
     sides = split_of(found, labels, settings["seed"]) if found else {}
     rows = [
         _label_row(entry.key, label, sides[entry.key], entry.iteration)

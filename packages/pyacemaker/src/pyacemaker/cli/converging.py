@@ -172,8 +172,8 @@ def _print(
     table = Table(box=None, header_style="dim")
     titles = ("parameter", "value", "k-mesh", "force (eV/Å)", "stress (GPa)")
     for title in (*titles, "ΔE (meV/atom)", "time (s)", ""):
-        side = "left" if title in ("parameter", "") else "right"
-        table.add_column(title, justify=side, no_wrap=True)
+        text = title in ("parameter", "")
+        table.add_column(title, justify="left" if text else "right", no_wrap=True)
     for row in found.rows:
         numbers = (
             row.force_error_eV_per_A,

@@ -128,7 +128,8 @@ def _stress(
     if convention.stress_key is None:
         virial = _value(frame, results, convention.virial_key or "virial", ())
         if virial is not None:
-            return -_voigt(virial, "virial") / frame.get_volume()
+            volume = float(frame.get_volume())
+            return -_voigt(virial, "virial") / volume
     return None
 
 
