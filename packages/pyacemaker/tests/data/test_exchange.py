@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from pathlib import Path
 
 import ase.io
@@ -168,6 +169,23 @@ def test_a_stress_in_another_convention_is_refused_with_the_remedy(
         strict=True,
     ):
         np.testing.assert_allclose(label.atoms.get_stress(), truth.atoms.get_stress(), atol=1e-7)
+
+
+def test_a_vasprun_is_imported_with_its_free_energy(tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
+    from vasp_files import vasprun
+
+    atoms = bulk("Si", a=5.43)
+    forces = np.array([[0.1, -0.2, 0.3], [-0.1, 0.2, -0.3]])
+    path = tmp_path / "vasprun.xml"
+    path.write_text(vasprun(atoms, -10.5, forces, np.diag([10.0, 20.0, 30.0])))
+    store = LabelStore(tmp_path / "labels")
+    (key,) = import_file(store, path, "vasp", {"code": "vasp"}).taken
+    label = store.get(key)
+    assert label is not None
+    assert label.atoms.get_potential_energy() == -10.5  # not e_0_energy
+    np.testing.assert_allclose(label.atoms.get_forces(), forces)
+    np.testing.assert_allclose(label.atoms.get_stress()[:3] / GPa, [-1, -2, -3])
 
 
 def test_virials_and_own_names_are_read(tmp_path: Path) -> None:
