@@ -5,8 +5,8 @@
 
 emt: aluminium by EMT (whose reach is about 6 angstrom), 4000 atoms at 0.1 angstrom of thermal
 disorder: the surroundings of a vacancy, and the (111) surface of a slab; three atoms each.
-dft: silicon by Quantum ESPRESSO, coarse (14 Ry): 63 atoms round a vacancy, and the cells cut
-from them. For every buffer: atoms of the cell, largest and root-mean-square error of the
+dft: silicon by Quantum ESPRESSO, coarse (10 Ry, Gamma): 39 atoms round a vacancy in a box that
+is long in one direction, along which it is cut. For every buffer: atoms of the cell, largest and root-mean-square error of the
 core's forces (eV/angstrom). For comparison, `cluster` is the same core with the same buffer as
 a cluster in vacuum, the other way to make a small cell.
 """
@@ -40,7 +40,7 @@ def emt(atoms: Atoms) -> np.ndarray:
 
 def dft(atoms: Atoms) -> np.ndarray:
     settings = EspressoSettings(
-        ecutwfc_Ry=14, ecutrho_Ry=56, kspacing_per_A=0.62, smearing="mv", degauss_Ry=0.02
+        ecutwfc_Ry=10, ecutrho_Ry=40, kspacing_per_A=1.2, smearing="mv", degauss_Ry=0.02
     )
     with tempfile.TemporaryDirectory() as folder:
         return EspressoOracle(settings).label(atoms, Path(folder)).atoms.get_forces()
@@ -102,12 +102,12 @@ def with_emt() -> list:
 
 
 def with_dft() -> list:
-    box = bulk("Si", cubic=True) * (2, 2, 2)
+    box = bulk("Si", cubic=True) * (1, 1, 5)
     box.rattle(0.05, rng=np.random.default_rng(1))
     neighbour = int(np.argsort(box.get_distances(20, range(len(box)), mic=True))[1])
     del box[20]
     centre = neighbour - (neighbour > 20)
-    return rows("vacancy", box, [centre], [0.5, 1.5], dft)
+    return rows("vacancy, cut along one axis", box, [centre], [1.0, 3.0, 5.5], dft)
 
 
 if __name__ == "__main__":
