@@ -6,9 +6,11 @@
 emt: aluminium by EMT (whose reach is about 6 angstrom), 4000 atoms at 0.1 angstrom of thermal
 disorder: the surroundings of a vacancy, and the (111) surface of a slab; three atoms each.
 dft: silicon by Quantum ESPRESSO, coarse (10 Ry, Gamma): 39 atoms round a vacancy in a box that
-is long in one direction, along which it is cut. For every buffer: atoms of the cell, largest and root-mean-square error of the
-core's forces (eV/angstrom). For comparison, `cluster` is the same core with the same buffer as
-a cluster in vacuum, the other way to make a small cell.
+is long in one direction, along which it is cut.
+
+For every buffer: atoms of the cell, largest and root-mean-square error of the core's forces
+(eV/angstrom). For comparison, `cluster` is the same core with the same buffer as a cluster in
+vacuum, the other way to make a small cell.
 """
 
 from __future__ import annotations
