@@ -106,7 +106,8 @@ def label_content(label: Label) -> dict[str, Any]:
     # From the results themselves: atoms.get_forces() would zero those of constrained atoms.
     results = {k: v for k, v in atoms.calc.results.items() if k in all_properties and v is not None}
     shapes: dict[str, tuple[int, ...]] = {"energy": (), "forces": (len(atoms), 3)}
-    if all(atoms.pbc) or "stress" in results:
+    imported = label.settings.get("code") == "imported"  # others' data may have no stress
+    if (all(atoms.pbc) and not imported) or "stress" in results:
         shapes["stress"] = (6,)
     for name, shape in shapes.items():
         found = results.get(name)

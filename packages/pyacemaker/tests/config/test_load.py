@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_elements(text: str, expected: list[str] | str) -> None:
         ("dynamics:\n  timestep_fs: 1 fs", 3, "in fs.*write 1"),
         ("trainer:\n  fit: linaer", 3, "did you mean 'linear'"),
         ("oracle:\n  metallic: maybe", 3, "true or false"),
-        ("oracle:\n  code: vasp", 3, "one of espresso, rootstock, ase"),
+        ("oracle:\n  code: castep", 3, "one of espresso, vasp, gpaw, rootstock, ase"),
         ("ecutwfc_Ry: 40", 2, r"did you mean 'oracle.ecutwfc_Ry' \(in section 'oracle'\)"),
         ("dynamics:\n  temperatures_K: [1]", 3, "'temperatures_K' .at the top level."),
         ("species: [Si]", 2, "did you mean 'elements'"),
@@ -237,6 +238,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 _PATHS = sorted(valid_paths())
 
 
+def _ratio(first: str, second: str) -> float:
+    return SequenceMatcher(None, first.lower(), second.lower()).ratio()
+
+
 @st.composite
 def _misspelt(draw: st.DrawFn) -> tuple[str, str]:
     """A valid dotted path, and the same with one slip of the finger in its last key."""
@@ -268,6 +273,9 @@ def test_misspelt_key_is_recognised(pair: tuple[str, str]) -> None:
     path, wrong = pair
     assume(wrong not in _PATHS)
     head, _, key = wrong.rpartition(".")
+    # `code` with another first letter may be `mode`, which is nearer to `model`: no slip of it.
+    rivals = [other for other in _PATHS if other != path and other.rpartition(".")[0] == head]
+    assume(all(_ratio(wrong, other) < _ratio(wrong, path) for other in rivals))
     text = f"elements: [Si]\n{head}:\n  {key}: 1\n" if head else f"elements: [Si]\n{key}: 1\n"
     line = 3 if head else 2
     found = [text for text in errors(text) if "unknown key" in text]

@@ -11,7 +11,9 @@ from ase.data import chemical_symbols
 
 from pyacemaker.config.load import ConfigError, parse_config
 from pyacemaker.config.resolve import Resolved, resolve
+from pyacemaker.config.settings import CampaignSettings
 from pyacemaker.config.template import template_text
+from pyacemaker.oracle.dft_settings import GPAWSettings, VASPSettings
 from pyacemaker.oracle.pseudopotentials import find_pseudopotentials, suggested_cutoffs
 from pyacemaker.oracle.settings import EspressoSettings, RootstockSettings
 
@@ -178,3 +180,49 @@ def test_foundation_models_are_one_or_two(tmp_path: Path) -> None:
     assert two.generator.foundation == ("chgnet", "sevennet")
     assert resolved("elements: [Si]").settings.generator.foundation == ()
     assert "more than 2" in refusal("elements: [Si]\ngenerator: {foundation: [a, b, c]}")
+
+
+def test_gpaw_takes_rules_of_its_own() -> None:
+    found = resolved("elements: [Al]\noracle: {code: gpaw, ecut_eV: 400}")
+    oracle = found.settings.oracle
+    assert isinstance(oracle, GPAWSettings)
+    assert (oracle.ecut_eV, oracle.smearing_eV, oracle.nspin) == (400, 0.1, 1)
+    assert found.entry("oracle.ecut_eV").unit == "eV"
+    iron = resolved("elements: [Fe]\noracle: {code: gpaw}").settings.oracle
+    assert isinstance(iron, GPAWSettings)
+    assert (iron.nspin, iron.moments_muB) == (2, {"Fe": 3.0})
+    assert "not among" in refusal("elements: [Al]\noracle: {code: gpaw, moments_muB: {Fe: 3}}")
+
+
+def test_vasp_needs_the_folder_of_its_potentials(tmp_path: Path) -> None:
+    assert "is required with `code: vasp`" in refusal("elements: [Al]\noracle: {code: vasp}")
+    assert "no folder" in refusal("elements: [Al]\noracle: {potcar_folder: nowhere}", tmp_path)
+    (tmp_path / "potcars").mkdir()
+    oracle = resolved("elements: [Al]\noracle: {potcar_folder: potcars}", tmp_path).settings.oracle
+    assert isinstance(oracle, VASPSettings)
+    assert Path(oracle.potcar_folder) == (tmp_path / "potcars").resolve()
+    assert oracle.command == ("vasp_std",)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{code: gpaw, ecutwfc_Ry: 40}", "belongs to `code: espresso`"),
+        ("{code: espresso, ecut_eV: 400}", "belongs to `code: vasp or gpaw`"),
+        ("{code: gpaw, vdw: d3}", "belongs to `code: espresso`"),
+        ("{hubbard_U_eV: {Ni-3d: 5}, ecutwfc_Ry: 40, ecutrho_Ry: 160}", "Fe-3d"),
+        ("{hubbard_U_eV: {Al: 5}, ecutwfc_Ry: 40, ecutrho_Ry: 160}", "Fe-3d"),
+    ],
+)
+def test_keys_of_another_code_are_refused(text: str, words: str) -> None:
+    assert words in refusal(f"elements: [Al]\noracle: {text}")
+
+
+def test_dispersion_u_and_imported_sets_reach_the_settings() -> None:
+    found = resolved(
+        "elements: [Fe]\noracle: {vdw: d3bj, hubbard_U_eV: {Fe-3d: 4}, imported: [a, b, a]}"
+    ).settings
+    assert isinstance(found.oracle, EspressoSettings)
+    assert (found.oracle.vdw, found.oracle.hubbard_U_eV) == ("d3bj", {"Fe-3d": 4.0})
+    assert found.imported == ("a", "b")
+    assert CampaignSettings.from_json(found.to_json()) == found

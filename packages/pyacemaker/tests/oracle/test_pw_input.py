@@ -4,12 +4,13 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.io.espresso import read_espresso_in, read_fortran_namelist
 
 from pyacemaker.oracle.espresso.kmesh import boxed
-from pyacemaker.oracle.espresso.pw_input import electrons_of, write_input
+from pyacemaker.oracle.espresso.pw_input import corrections_of, electrons_of, write_input
 from pyacemaker.oracle.settings import EspressoSettings
 from pyacemaker.oracle.upf import UPF
 
@@ -65,3 +66,41 @@ def test_no_path_is_in_the_input() -> None:
 
 def test_the_command_changes_nothing() -> None:
     assert written(bulk("Si")) == written(bulk("Si"), command="mpirun pw.x", threads=4)
+
+
+@pytest.mark.parametrize(
+    ("vdw", "expected"),
+    [
+        ("d3", {"vdw_corr": "dft-d3", "dftd3_version": 3}),
+        ("d3bj", {"vdw_corr": "dft-d3", "dftd3_version": 4}),
+        ("ts", {"vdw_corr": "ts-vdw"}),
+        ("mbd", {"vdw_corr": "mbd_vdw"}),
+        ("d2", {"vdw_corr": "dft-d"}),
+    ],
+)
+def test_dispersion_is_written(vdw: str, expected: dict[str, object]) -> None:
+    data, _ = read_fortran_namelist(io.StringIO(written(bulk("Si"), vdw=vdw)))
+    assert {key: data["system"][key] for key in expected} == expected
+    assert "vdw" not in written(bulk("Si"))
+
+
+def test_hubbard_card_names_what_is_there() -> None:
+    text = written(bulk("FeO", "rocksalt", a=4.3), hubbard_U_eV={"Fe-3d": 4.0, "Ni-3d": 6.0})
+    assert "HUBBARD {ortho-atomic}\n  U Fe-3d 4\n" in text
+    assert "Ni" not in text
+    assert "HUBBARD" not in written(bulk("FeO", "rocksalt", a=4.3))
+
+
+def test_corrections_are_part_of_the_settings() -> None:
+    settings = EspressoSettings(
+        ecutwfc_Ry=30, ecutrho_Ry=120, vdw="d3", hubbard_U_eV={"Fe-3d": 4.0}
+    )
+    assert corrections_of(settings, bulk("Si")) == {"vdw": "d3"}
+    assert corrections_of(settings, bulk("Fe"))["hubbard_U_eV"] == {"Fe-3d": 4.0}
+    plain = EspressoSettings(ecutwfc_Ry=30, ecutrho_Ry=120)
+    assert corrections_of(plain, bulk("Fe")) == {}  # keys of labels made before stay as they were
+
+
+def test_no_manifold_is_refused() -> None:
+    with pytest.raises(ValueError, match="Fe-3d"):
+        EspressoSettings(ecutwfc_Ry=30, ecutrho_Ry=120, hubbard_U_eV={"Fe": 4.0})

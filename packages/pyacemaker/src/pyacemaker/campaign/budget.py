@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pyacemaker.campaign.dataset import entries
+from pyacemaker.campaign.dataset import IMPORT_STEP, entries
 from pyacemaker.campaign.errors import CampaignError
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ class BudgetSpentError(Exception):
 def labels_spent(campaign: Campaign) -> int:
     """Return the number of labels the campaign has asked for and got, or failed to get."""
     failed = {key for record in campaign.state.steps() for key in record.result.get("failures", ())}
-    return len({entry.key for entry in entries(campaign.state)} | failed)
+    made = {entry.key for entry in entries(campaign.state) if entry.step != IMPORT_STEP}
+    return len(made | failed)
 
 
 def labels_left(campaign: Campaign) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ase import Atoms
@@ -15,7 +15,8 @@ from pyacemaker.structures import CorruptFileError
 from pyacemaker.trainer.split import side_of
 
 # Steps whose result lists labels, in the order in which an iteration makes them.
-LABEL_STEPS = ("label", "certify")
+COMPARE_STEP, IMPORT_STEP = "compare", "imported"
+LABEL_STEPS = ("label", "certify", COMPARE_STEP, IMPORT_STEP)
 TRAIN, VALIDATION, TEST, FREE = "train", "validation", "test", "free"
 _FREE_FRACTIONS = (0.9, 0.1, 0.0)
 
@@ -56,8 +57,16 @@ def entries(state: CampaignState) -> list[Entry]:
     return list(seen.values())
 
 
-def read_labels(found: Sequence[Entry], store: LabelStore) -> list[Label]:
-    """Read the labels of entries. Raises CorruptFileError where one is missing."""
+def read_labels(
+    found: Sequence[Entry], store: LabelStore, state: CampaignState | None = None
+) -> list[Label]:
+    """Read the labels of entries. Raises CorruptFileError where one is missing.
+
+    Energies of imported ones are moved to the zero of the campaign's oracle (see
+    `campaign.importing`), which `state` knows.
+    """
+    taken = state.result(0, IMPORT_STEP) if state is not None else None
+    shifts: dict[str, float] = taken["shifts"] if taken else {}
     labels = []
     for entry in found:
         label = store.get(entry.key)
@@ -66,8 +75,18 @@ def read_labels(found: Sequence[Entry], store: LabelStore) -> list[Label]:
                 f"{store.directory}: label {entry.key[:12]} of iteration {entry.iteration} is "
                 "missing. Restore the folder from a copy, or start in a new work directory"
             )
+        if entry.step == IMPORT_STEP:
+            _shift(label.atoms, shifts)
         labels.append(label)
     return labels
+
+
+def _shift(atoms: Atoms, shifts: Mapping[str, float]) -> None:
+    """Add a constant (eV) for each atom of an element to the energy the structure carries."""
+    more = sum(shifts.get(symbol, 0.0) for symbol in atoms.get_chemical_symbols())
+    for name in ("energy", "free_energy"):
+        if atoms.calc.results.get(name) is not None:
+            atoms.calc.results[name] += more
 
 
 def split_of(found: Sequence[Entry], labels: Sequence[Label], seed: int) -> dict[str, str]:
@@ -90,7 +109,7 @@ def split_of(found: Sequence[Entry], labels: Sequence[Label], seed: int) -> dict
 def load(state: CampaignState, store: LabelStore, seed: int) -> Dataset:
     """Read all labels of the campaign and split them."""
     found = entries(state)
-    labels = read_labels(found, store)
+    labels = read_labels(found, store, state)
     sides = split_of(found, labels, seed)
     parts: dict[str, list[Atoms]] = {TRAIN: [], VALIDATION: [], TEST: []}
     for entry, label in zip(found, labels, strict=True):

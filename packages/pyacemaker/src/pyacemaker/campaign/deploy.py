@@ -92,7 +92,7 @@ def write_dataset(campaign: Campaign) -> Path:
     from ase.io.extxyz import write_extxyz  # noqa: PLC0415 - slow to import, needed once
 
     found = entries(campaign.state)
-    labels = read_labels(found, campaign.store)
+    labels = read_labels(found, campaign.store, campaign.state)
     sides = split_of(found, labels, campaign.settings.seed)
     path = campaign.journal.workdir / DATA
     fresh = path.with_name(f".{DATA}")

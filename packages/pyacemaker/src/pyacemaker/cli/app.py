@@ -17,6 +17,8 @@ from rich.text import Text
 
 import pyacemaker
 from pyacemaker.campaign.outcome import EXIT_USAGE
+from pyacemaker.cli.converging import converge
+from pyacemaker.cli.data import data_app
 from pyacemaker.cli.publishing import publish
 from pyacemaker.config.load import ConfigError, load_config
 
@@ -39,6 +41,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Look at a configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(data_app, name="data")
+app.command()(converge)
 
 stdout = Console()
 stderr = Console(stderr=True)

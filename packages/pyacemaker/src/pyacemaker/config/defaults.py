@@ -74,6 +74,13 @@ def degauss(metallic: bool) -> Ruled[float]:
     )
 
 
+def smearing_width(metallic: bool) -> Ruled[float]:
+    """Return the width of the smearing (eV) of codes that are told it in eV."""
+    if metallic:
+        return Ruled(0.1, "metal: 0.1 eV, at which forces hardly depend on it")
+    return Ruled(0.05, "insulator: small, and only because broken structures lose their gap")
+
+
 def smearing(metallic: bool) -> Ruled[str]:
     """Return the kind of smearing, in Quantum ESPRESSO's word."""
     if metallic:
@@ -110,21 +117,21 @@ def functions_per_element(elements: Sequence[str]) -> Ruled[int]:
 
 def label_atoms(code: str) -> Ruled[int]:
     """Return the most atoms of a generated cell."""
-    if code == "espresso":
+    if code != "ase":
         return Ruled(8, "DFT grows with the cube of the number of electrons: small cells")
     return Ruled(32, "labels by an ASE calculator are cheap: larger cells")
 
 
 def md_atoms(code: str) -> Ruled[int]:
     """Return the smallest number of atoms of the MD cell; a halted frame is labelled whole."""
-    if code == "espresso":
+    if code != "ase":
         return Ruled(16, "a halted frame is labelled whole by DFT: a small cell")
     return Ruled(64, "a halted frame is labelled whole, but an ASE calculator is cheap")
 
 
 def failure_atoms(code: str) -> Ruled[int]:
     """Return the most atoms of a structure that a failed check asks a label for."""
-    if code == "espresso":
+    if code != "ase":
         return Ruled(16, "structures of a failed check are labelled whole by DFT")
     return Ruled(64, "structures of a failed check are labelled whole, by an ASE calculator")
 
@@ -140,7 +147,7 @@ def test_window(temperatures_K: Sequence[float]) -> Ruled[float]:
 
 def labels(elements: Sequence[str], code: str) -> Ruled[int]:
     """Return the budget of labels."""
-    value = min(150 * len(elements) * (1 if code == "espresso" else 2), 1000)
+    value = min(150 * len(elements) * (2 if code == "ase" else 1), 1000)
     return Ruled(value, f"{len(elements)} element(s) labelled by {code}; at most 1000")
 
 

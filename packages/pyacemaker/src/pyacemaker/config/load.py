@@ -27,6 +27,7 @@ _UNITS = {
     "_eV_per_A": "eV/angstrom",
     "_Ry_per_atom": "Ry/atom",
     "_per_A": "1/angstrom",
+    "_muB": "Bohr magnetons",
     "_GPa": "GPa",
     "_THz": "THz",
     "_meV": "meV",

@@ -31,6 +31,7 @@ from pyacemaker.config.settings import (
     SelectionSettings,
 )
 from pyacemaker.config.yaml_lines import KeyPath
+from pyacemaker.oracle.dft_settings import GPAWSettings, VASPSettings
 from pyacemaker.oracle.settings import ASESettings, EspressoSettings, RootstockSettings
 from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.validator.settings import ValidationSettings
@@ -99,14 +100,21 @@ def _optional(kind: Any, description: str, **bounds: Any) -> Any:
 
 OracleSection = _section(
     "OracleSection",
-    "Where labels come from: Quantum ESPRESSO, a model of rootstock, or any ASE calculator.",
-    [EspressoSettings, ASESettings, RootstockSettings],
+    "Where labels come from: Quantum ESPRESSO, VASP, GPAW, a model of rootstock, or any ASE "
+    "calculator.",
+    [EspressoSettings, ASESettings, GPAWSettings, VASPSettings, RootstockSettings],
     without=["code"],
     code=_optional(
         str,
-        "espresso (Quantum ESPRESSO), rootstock (a model of a rootstock root, named by `model`) "
-        "or ase (any ASE calculator, named by `calculator`).",
-        pattern="^(espresso|rootstock|ase)$",
+        "espresso (Quantum ESPRESSO), vasp, gpaw, rootstock (a model of a rootstock root, named "
+        "by `model`) or ase (any ASE calculator, named by `calculator`).",
+        pattern="^(espresso|vasp|gpaw|rootstock|ase)$",
+    ),
+    imported=_optional(
+        list[str],
+        "Data sets of `pyacemaker data import`, by name, to learn from as well; some of their "
+        "structures are labelled again first, and must agree.",
+        max_length=100,
     ),
     metallic=_optional(
         bool, "true or false: whether the material has a Fermi surface, against our guess."

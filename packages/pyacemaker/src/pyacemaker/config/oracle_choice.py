@@ -7,11 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import BaseModel
+
 from pyacemaker.config import defaults
 from pyacemaker.config.load import ConfigError
 from pyacemaker.config.models import Config
-from pyacemaker.config.physics import Ruled, guess_magnetization, guess_metallic
+from pyacemaker.config.physics import (
+    SPIN_MOMENTS_MUB,
+    Ruled,
+    guess_magnetization,
+    guess_metallic,
+)
 from pyacemaker.config.yaml_lines import KeyPath
+from pyacemaker.oracle.dft_settings import GPAWSettings, VASPSettings
 from pyacemaker.oracle.pseudopotentials import PSEUDODOJO, find_pseudopotentials
 from pyacemaker.oracle.settings import (
     ASESettings,
@@ -36,24 +44,35 @@ class NoCutoffError(ConfigError):
         return cls(refused.file, list(refused.problems))
 
 
-_OWN_KEYS = ("code", "metallic")
+Code = Literal["espresso", "vasp", "gpaw", "rootstock", "ase"]
 
-
-Code = Literal["espresso", "rootstock", "ase"]
-_MODELS: Mapping[str, type[EspressoSettings] | type[RootstockSettings] | type[ASESettings]] = {
+_MODELS: Mapping[Code, type[BaseModel]] = {
     "espresso": EspressoSettings,
+    "vasp": VASPSettings,
+    "gpaw": GPAWSettings,
     "rootstock": RootstockSettings,
     "ase": ASESettings,
+}
+_WORDS: Mapping[Code, str] = {
+    "espresso": "density-functional theory",
+    "vasp": "a folder of POTCAR files is named",
+    "gpaw": "GPAW",
+    "rootstock": "a model is named",
+    "ase": "a calculator is named",
 }
 
 
 def oracle_code(config: Config) -> Code:
-    """Return which code labels: the one named, or that of the calculator or model named."""
+    """Return which code labels: the one named, or the one whose own key is given."""
     section: Any = config.oracle
     if section.code:
         named: Code = section.code
         return named
-    return "ase" if section.calculator else "rootstock" if section.model else "espresso"
+    if section.calculator:
+        return "ase"
+    if section.model:
+        return "rootstock"
+    return "vasp" if section.potcar_folder else "espresso"
 
 
 def resolve_oracle(choices: Choices, base_dir: Path) -> OracleSettings:
@@ -63,26 +82,86 @@ def resolve_oracle(choices: Choices, base_dir: Path) -> OracleSettings:
     if section.code:
         choices.note(("oracle", "code"), code, "user", "where labels come from")
     else:
-        named = {"ase": "a calculator is named", "rootstock": "a model is named"}
-        choices.note(
-            ("oracle", "code"), code, "default", named.get(code, "density-functional theory")
-        )
-    model = _MODELS[code]
+        choices.note(("oracle", "code"), code, "default", _WORDS[code])
+    own = {"code", "imported"} | (set() if code in ("ase", "rootstock") else {"metallic"})
     for key in sorted(section.model_fields_set):
-        if key not in model.model_fields and not (key in _OWN_KEYS and code == "espresso"):
-            if key == "code" or getattr(section, key) is None:
-                continue
-            other = next(
-                (name for name, found in _MODELS.items() if key in found.model_fields), "espresso"
-            )
-            raise choices.refuse(
-                ("oracle", key), f"belongs to `code: {other}`, but the oracle is {code}; remove it"
-            )
+        if key in _MODELS[code].model_fields or key in own or getattr(section, key) is None:
+            continue
+        others = [name for name, model in _MODELS.items() if key in model.model_fields]
+        owner = " or ".join(others) or "espresso"
+        raise choices.refuse(
+            ("oracle", key), f"belongs to `code: {owner}`, but the oracle is {code}; remove it"
+        )
     if code == "ase":
         return _ase(choices)
     if code == "rootstock":
         return _rootstock(choices, base_dir)
-    return _espresso(choices, base_dir)
+    if code == "espresso":
+        return _espresso(choices, base_dir)
+    return _plane_waves(choices, base_dir, code)
+
+
+def imported_sets(choices: Choices) -> tuple[str, ...]:
+    """Return the names of the imported data sets to learn from."""
+    section: Any = choices.config.oracle
+    names = tuple(dict.fromkeys(section.imported or ()))
+    kind: Literal["user", "default"] = "user" if section.imported is not None else "default"
+    choices.note(("oracle", "imported"), names, kind, "imported data sets to learn from as well")
+    return names
+
+
+def _plane_waves(
+    choices: Choices, base_dir: Path, code: Literal["vasp", "gpaw"]
+) -> GPAWSettings | VASPSettings:
+    """Return the settings of GPAW or VASP."""
+    section: Any = choices.config.oracle
+    elements = choices.config.elements
+    metallic = choices.take(
+        ("oracle", "metallic"), section.metallic, guess_metallic(elements), "metal or insulator"
+    )
+    rules: dict[str, Ruled[Any]] = {
+        "kspacing_per_A": defaults.kspacing(metallic),
+        "smearing_eV": defaults.smearing_width(metallic),
+        **_moments(choices),
+    }
+    if code == "gpaw":
+        return choices.fill("oracle", GPAWSettings, rules, {"code": "gpaw"})
+    if not section.potcar_folder:
+        raise choices.refuse(
+            ("oracle", "potcar_folder"),
+            "is required with `code: vasp`: the folder of your licensed POTCAR files",
+        )
+    folder = (base_dir / Path(section.potcar_folder).expanduser()).resolve()
+    if not folder.is_dir():
+        raise choices.refuse(
+            ("oracle", "potcar_folder"), f"there is no folder {section.potcar_folder!r}"
+        )
+    replaced = {"potcar_folder": str(folder)}
+    return choices.fill("oracle", VASPSettings, rules, {"code": "vasp"}, replaced)
+
+
+def _moments(choices: Choices) -> dict[str, Ruled[Any]]:
+    """Return the rules for nspin and moments_muB, and check the user's."""
+    section: Any = choices.config.oracle
+    elements = choices.config.elements
+    for symbol in section.moments_muB or {}:
+        if symbol not in elements:
+            raise choices.refuse(
+                ("oracle", "moments_muB", symbol),
+                f"is not among the elements {', '.join(elements)}",
+            )
+    if section.moments_muB:
+        return {"nspin": Ruled(2, "moments_muB are given")}
+    found = {e: SPIN_MOMENTS_MUB[e] for e in elements if e in SPIN_MOMENTS_MUB}
+    if section.nspin == 1 or (not found and section.nspin is None):
+        why = "no spin" if section.nspin == 1 else "no open magnetic d or f shell: no spin"
+        return {"nspin": Ruled(1, why), "moments_muB": Ruled({}, why)}
+    found = found or dict.fromkeys(elements, 1.0)
+    told = ", ".join(f"{e} {moment:g}" for e, moment in found.items())
+    return {
+        "nspin": Ruled(2, f"magnetic elements: {', '.join(found)}"),
+        "moments_muB": Ruled(found, f"moments to start from, all parallel: {told}"),
+    }
 
 
 def _ase(choices: Choices) -> ASESettings:
@@ -121,6 +200,12 @@ def _espresso(choices: Choices, base_dir: Path) -> EspressoSettings:
         **_cutoffs(choices, files),
         **_spin(choices, {element: upf.valence for element, upf in files.items()}),
     }
+    for manifold in section.hubbard_U_eV or {}:
+        if manifold.partition("-")[0] not in elements:
+            raise choices.refuse(
+                ("oracle", "hubbard_U_eV", manifold),
+                f"is of no element among {', '.join(elements)}; write it like Fe-3d",
+            )
     replaced = {} if folder is None else {"pseudopotentials": str(folder)}
     return choices.fill("oracle", EspressoSettings, rules, {"code": "espresso"}, replaced)
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pyacemaker.config import defaults
 from pyacemaker.config.load import ConfigError, unit_of
 from pyacemaker.config.models import Config, Origin, Section
-from pyacemaker.config.oracle_choice import oracle_code, resolve_oracle
+from pyacemaker.config.oracle_choice import imported_sets, oracle_code, resolve_oracle
 from pyacemaker.config.physics import Constant, Ruled
 from pyacemaker.config.settings import (
     BudgetSettings,
@@ -237,6 +237,7 @@ def resolve(config: Config, base_dir: Path | None = None) -> Resolved:
         structure=structure,
         oracle=oracle,
         generator=generator,
+        imported=imported_sets(choices),
         trainer=trainer,
         selection=selection,
         dynamics=dynamics,

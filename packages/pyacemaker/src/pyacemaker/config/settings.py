@@ -208,6 +208,9 @@ class CampaignSettings(Settings):
     elements: tuple[str, ...] = Field(min_length=1, description="Chemical symbols.")
     structure: StructureSettings
     oracle: OracleSettings = Field(discriminator="code")
+    imported: tuple[str, ...] = Field(
+        default=(), description="Imported data sets to learn from as well."
+    )
     trainer: TrainerSettings
     generator: GeneratorSettings = GeneratorSettings()
     selection: SelectionSettings

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
+from pyacemaker.core_weight import CORE_WEIGHT, is_embedded
 from pyacemaker.generator.base import GeneratorError
 from pyacemaker.generator.contact import (
     HARD_FLOOR_A,
@@ -19,6 +20,7 @@ from pyacemaker.generator.contact import (
     right_handed,
 )
 from pyacemaker.generator.distort import deformed, displaced, random_strain
+from pyacemaker.generator.embedding import embed_within, uncertain_atom
 from pyacemaker.provenance import tag
 
 LOCAL_CONTACT = 0.62
@@ -47,6 +49,7 @@ def local_candidates(
     *,
     count: int = 20,
     max_atoms: int | None = None,
+    embed_above: int | None = None,
     sigmas_A: Sequence[float] = SIGMAS_A,
     strain_amplitude: float = STRAIN,
 ) -> LocalCandidates:
@@ -60,7 +63,9 @@ def local_candidates(
     A frame in which atoms overlap is first backed off: overlapping pairs are moved apart
     until their contact is `LOCAL_CONTACT`. Frames tighter than `WORST_CONTACT`, with
     positions that are not finite, no volume, or more than `max_atoms` atoms give no
-    candidates, and the remark says which. Candidates that overlap are drawn again with less
+    candidates, and the remark says which. A frame of more than `embed_above` atoms is not
+    taken whole: a periodic cell of at most so many is cut out round the atom with the largest
+    `gamma` (`generator.embedding`). Candidates that overlap are drawn again with less
     displacement.
 
     Raises GeneratorError for a `count` below 1 or an empty group name.
@@ -72,8 +77,11 @@ def local_candidates(
     refusal = _refusal(frame, max_atoms)
     if refusal:
         return LocalCandidates((), (f"{group}: {refusal}",))
+    try:
+        frame, facts, remarks = _whole_or_cut(frame, group, embed_above)
+    except GeneratorError as error:
+        return LocalCandidates((), (f"{group}: {error}",))
     weights, gamma_max = _weights(frame)
-    remarks: list[str] = []
     start = right_handed(bare(frame))
     before = closest_contact(start)
     backed_off = before < LOCAL_CONTACT
@@ -84,7 +92,7 @@ def local_candidates(
         start = pushed
         remarks.append(f"{group}: frame backed off from a closest contact of {before:.2f}")
     floor = LOCAL_CONTACT * (1 - 1e-6)
-    facts = {"gamma_max": gamma_max, "backed_off": backed_off}
+    facts |= {"gamma_max": gamma_max, "backed_off": backed_off}
     made = [tag(start.copy(), "local", group, sigma_A=0.0, strain=None, **facts)]
     for number in range(count - 1):
         cell, tensor = start, None
@@ -99,7 +107,29 @@ def local_candidates(
             remarks.append(f"{group}: candidate {number + 1} left out, no room to displace atoms")
             continue
         made.append(tag(copy, "local", group, sigma_A=used, strain=tensor, **facts))
+    if is_embedded(frame):
+        for atoms in made:
+            atoms.set_array(CORE_WEIGHT, frame.arrays[CORE_WEIGHT])
     return LocalCandidates(tuple(made), tuple(remarks))
+
+
+def _whole_or_cut(
+    frame: Atoms, group: str, embed_above: int | None
+) -> tuple[Atoms, dict[str, object], list[str]]:
+    """Return the frame, or the cell cut out of it, with facts for its provenance and remarks.
+
+    Raises GeneratorError with the reason where it cannot be cut.
+    """
+    if embed_above is None or len(frame) <= embed_above:
+        return frame, {}, []
+    cut = embed_within(frame, uncertain_atom(frame), embed_above)
+    if cut is None:
+        raise GeneratorError(f"no cell of {embed_above} atoms holds an atom and its neighbours")
+    remark = (
+        f"{group}: {len(cut.atoms)} of {len(frame)} atoms cut out with a buffer of "
+        f"{cut.buffer_A:.1f} A; the seams miss by {cut.misfit_A:.2f} A"
+    )
+    return cut.atoms, {"embedded_from": len(frame), "buffer_A": cut.buffer_A}, [remark]
 
 
 def _refusal(frame: Atoms, max_atoms: int | None) -> str:

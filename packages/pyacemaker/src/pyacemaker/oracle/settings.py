@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from pyacemaker.oracle.base import Oracle
+from pyacemaker.oracle.dft_settings import GPAWSettings, VASPSettings
+from pyacemaker.oracle.words import words
 
-
-def _words(value: Any) -> Any:
-    """Take a shell-like line for the list of words it means."""
-    return tuple(shlex.split(value)) if isinstance(value, str) else value
-
-
+_MANIFOLD = re.compile(r"[A-Z][a-z]?-[1-7][spdf]")
 Functional = Literal["PBE", "PBEsol", "LDA"]
 Table = Literal["standard", "stringent"]
 
@@ -33,7 +29,7 @@ class EspressoSettings(BaseModel):
     command: (
         Annotated[
             tuple[str, ...],
-            BeforeValidator(_words, json_schema_input_type=str | tuple[str, ...]),
+            BeforeValidator(words, json_schema_input_type=str | tuple[str, ...]),
             Field(min_length=1),
         ]
         | None
@@ -81,6 +77,16 @@ class EspressoSettings(BaseModel):
         description="With nspin 2, the starting magnetization of each element, from -1 to 1 (all "
         "valence electrons spin down to all up); elements that are not named start at 0.",
     )
+    vdw: Literal["none", "d2", "d3", "d3bj", "ts", "mbd"] = Field(
+        default="none",
+        description="Dispersion correction: none, d2, d3 (zero damping), d3bj (Becke-Johnson "
+        "damping), ts (Tkatchenko-Scheffler) or mbd (many-body dispersion).",
+    )
+    hubbard_U_eV: dict[str, Annotated[float, Field(ge=0, le=20)]] = Field(
+        default_factory=dict,
+        description="Hubbard U in eV by element and manifold, such as {Fe-3d: 4.0} (simplified "
+        "rotationally invariant DFT+U, orthogonalised atomic projectors; pw.x 7.1 or later).",
+    )
     conv_thr_Ry_per_atom: float = Field(
         default=1e-8,
         gt=0,
@@ -109,6 +115,11 @@ class EspressoSettings(BaseModel):
             raise ValueError(
                 f"ecutrho_Ry ({self.ecutrho_Ry:g}) must be at least 4 times ecutwfc_Ry "
                 f"({self.ecutwfc_Ry:g}): the density holds products of two waves"
+            )
+        if bad := [name for name in self.hubbard_U_eV if not _MANIFOLD.fullmatch(name)]:
+            raise ValueError(
+                f"hubbard_U_eV: {bad[0]!r} names no manifold; write element and orbital, such as "
+                "Fe-3d"
             )
         if self.nspin == 2 and self.smearing == "none":
             raise ValueError(
@@ -170,7 +181,7 @@ class RootstockSettings(BaseModel):
     )
 
 
-OracleSettings = EspressoSettings | ASESettings | RootstockSettings
+OracleSettings = EspressoSettings | ASESettings | GPAWSettings | VASPSettings | RootstockSettings
 
 
 def make_oracle(settings: OracleSettings) -> Oracle:
@@ -179,14 +190,23 @@ def make_oracle(settings: OracleSettings) -> Oracle:
     Nothing is fetched or started yet: pseudopotentials and program are looked for when
     the first structure is given.
     """
+    # Each is imported late: no cycle, and nobody waits for a code that is not asked for.
     if isinstance(settings, EspressoSettings):
-        from pyacemaker.oracle.espresso.oracle import EspressoOracle  # noqa: PLC0415 - no cycle
+        from pyacemaker.oracle.espresso.oracle import EspressoOracle  # noqa: PLC0415
 
         return EspressoOracle(settings)
+    if isinstance(settings, GPAWSettings):
+        from pyacemaker.oracle.gpaw.oracle import GPAWOracle  # noqa: PLC0415
+
+        return GPAWOracle(settings)
+    if isinstance(settings, VASPSettings):
+        from pyacemaker.oracle.vasp.oracle import VASPOracle  # noqa: PLC0415
+
+        return VASPOracle(settings)
     if isinstance(settings, RootstockSettings):
-        from pyacemaker.oracle.rootstock_oracle import RootstockOracle  # noqa: PLC0415 - no cycle
+        from pyacemaker.oracle.rootstock_oracle import RootstockOracle  # noqa: PLC0415
 
         return RootstockOracle(settings)
-    from pyacemaker.oracle.ase_oracle import ASEOracle  # noqa: PLC0415 - no cycle
+    from pyacemaker.oracle.ase_oracle import ASEOracle  # noqa: PLC0415
 
     return ASEOracle(settings)

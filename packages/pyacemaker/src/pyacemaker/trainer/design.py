@@ -12,6 +12,7 @@ from pyace.basis import ACEBBasisSet
 from pyace.calculator import ACECalculator
 from pyace.evaluator import ACEBEvaluator
 
+from pyacemaker.core_weight import core_weights, is_embedded
 from pyacemaker.potential.environment import atomic_environment
 from pyacemaker.trainer.basis import functions_by_element
 
@@ -57,9 +58,12 @@ class Projector:
         self._calculator.set_evaluator(self._evaluator)
 
     def projections(self, atoms: Atoms) -> dict[str, Array]:
-        """Return for each element the B-projections of its atoms in `atoms` (n x F_element)."""
+        """Return for each element the B-projections of its atoms in `atoms` (n x F_element).
+
+        Of an embedded cell only those of the core: the buffer's surroundings are made up.
+        """
         self._compute(atoms, gradients=False)
-        return self._by_element(atoms, self._calculator.projections)
+        return self._of_core(atoms, self._by_element(atoms, self._calculator.projections))
 
     def rows(self, atoms: Atoms) -> Rows:
         """Return energy, force and virial rows of `atoms`.
@@ -73,8 +77,10 @@ class Projector:
         pulls = np.asarray(self._calculator.forces_bfuncs, dtype=float)  # (N, F, 3)
         by_element = self._by_element(atoms, self._calculator.projections)
         energy = self._summed(by_element)
-        virial = self._virial(atoms) if atoms.cell.rank == 3 else None
-        return Rows(energy, np.ascontiguousarray(pulls.transpose(0, 2, 1)), virial, by_element)
+        wanted = atoms.cell.rank == 3 and not is_embedded(atoms)
+        virial = self._virial(atoms) if wanted else None
+        core = self._of_core(atoms, by_element)
+        return Rows(energy, np.ascontiguousarray(pulls.transpose(0, 2, 1)), virial, core)
 
     def _virial(self, atoms: Atoms) -> Array:
         virial = np.empty((6, self.total))
@@ -97,6 +103,13 @@ class Projector:
 
     def _summed(self, by_element: dict[str, Array]) -> Array:
         return np.concatenate([by_element[e].sum(axis=0) for e in self.elements])
+
+    def _of_core(self, atoms: Atoms, by_element: dict[str, Array]) -> dict[str, Array]:
+        if not is_embedded(atoms):
+            return by_element
+        core = core_weights(atoms) > 0
+        symbols = np.array(atoms.get_chemical_symbols())
+        return {e: values[core[symbols == e]] for e, values in by_element.items()}
 
     def _by_element(self, atoms: Atoms, values: Sequence[Sequence[float]]) -> dict[str, Array]:
         symbols = atoms.get_chemical_symbols()

@@ -81,7 +81,7 @@ def write_input(
                 "energy": target.energy,
                 "forces": target.forces.tolist(),
                 # Squares: the softening weighs a row, pacemaker weighs the row's square.
-                "w_energy": target.weight**2,
+                "w_energy": (target.energy_weight * target.weight) ** 2,
                 "w_forces": ((target.weight * target.force_weights) ** 2).tolist(),
             }
         )

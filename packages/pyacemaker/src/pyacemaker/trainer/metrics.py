@@ -10,6 +10,8 @@ from ase.calculators.calculator import Calculator
 from ase.units import GPa
 from numpy.typing import ArrayLike
 
+from pyacemaker.core_weight import core_weights, is_embedded
+
 
 def errors_of(
     calculator: Calculator, structures: Sequence[Atoms]
@@ -30,15 +32,19 @@ def errors_of(
         label = labelled.calc.results
         atoms = labelled.copy()
         atoms.calc = calculator
-        energies.append((atoms.get_potential_energy() - label["energy"]) / len(atoms))
-        forces.append((atoms.get_forces() - label["forces"]).ravel())
-        stress = label.get("stress")
+        energy = atoms.get_potential_energy()
+        core = core_weights(labelled) > 0
+        embedded = is_embedded(labelled)  # its energy and stress are not the material's
+        if not embedded:
+            energies.append((energy - label["energy"]) / len(atoms))
+        forces.append((atoms.get_forces() - label["forces"])[core].ravel())
+        stress = None if embedded else label.get("stress")
         if stress is not None and atoms.cell.rank == 3:
             stress = np.asarray(stress, dtype=float)
             voigt = stress.shape == (6,)
             stresses.append((atoms.get_stress(voigt=voigt) - stress).ravel() / GPa)
         if "gamma" in calculator.results:
-            gammas.append(float(np.max(calculator.results["gamma"], initial=0.0)))
+            gammas.append(float(np.max(np.asarray(calculator.results["gamma"])[core], initial=0.0)))
     return {
         "energy_rmse": _rmse(energies),
         "energy_mae": _mae(energies),

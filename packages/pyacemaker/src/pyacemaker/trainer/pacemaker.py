@@ -118,7 +118,9 @@ class LinearTrainer:
     ) -> tuple[Array, Array, list[str]]:
         matrix, right, groups = [], [], []
         for index, (atoms, row, target) in enumerate(zip(train, rows, targets, strict=True)):
-            on_energy = self.settings.energy_weight * target.weight / len(atoms)
+            on_energy = (
+                target.energy_weight * self.settings.energy_weight * target.weight / len(atoms)
+            )
             on_forces = np.repeat(
                 self.settings.force_weight * target.weight * target.force_weights, 3
             )[:, None]

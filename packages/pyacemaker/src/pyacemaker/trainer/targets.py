@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
+from pyacemaker.core_weight import core_weights, is_embedded
 from pyacemaker.provenance import KEY
 from pyacemaker.trainer.base import TrainerError
 from pyacemaker.trainer.baseline import ZblBaseline
@@ -24,6 +25,8 @@ class Target:
 
     `energy` (eV, whole structure), `forces` (N x 3, eV/angstrom), `stress` (6,
     eV/angstrom^3; None where the label has none or the cell is not periodic in space).
+    (For the force weights of an embedded cell, times its core weights; its energy and stress
+    contain seams that the material has not: `energy_weight` is 0 and `stress` None.)
     `cohesive_energy` (eV/atom) is the label's energy above isolated atoms. `weight` (of all
     rows) and `force_weights` (N) are the softening factors, at most 1 (see `soften`).
     """
@@ -34,6 +37,7 @@ class Target:
     cohesive_energy: float
     weight: float
     force_weights: Array
+    energy_weight: float = 1.0
 
 
 def name_of(atoms: Atoms, index: int) -> str:
@@ -65,10 +69,12 @@ def targets_of(
     for atoms, (_, forces, label_stress), above in zip(structures, raw, cohesive, strict=True):
         pairs = baseline.compute(atoms)
         stress = None
-        if label_stress is not None:
+        embedded = is_embedded(atoms)
+        if label_stress is not None and not embedded:
             virial = full_3x3_to_voigt_6_stress(pairs.virial)
             stress = label_stress - virial / atoms.get_volume()
-        excess = max(0.0, above - _mixture(atoms, zero))
+        # the energy of an embedded cell tells of its seams, not of how far from order its core is
+        excess = 0.0 if embedded else max(0.0, above - _mixture(atoms, zero))
         strength = np.linalg.norm(forces, axis=1)
         targets.append(
             Target(
@@ -77,7 +83,8 @@ def targets_of(
                 stress=stress,
                 cohesive_energy=above,
                 weight=1.0 / (1.0 + excess / settings.soft_energy_eV),
-                force_weights=1.0 / (1.0 + strength / settings.soft_force_eV_per_A),
+                force_weights=core_weights(atoms) / (1.0 + strength / settings.soft_force_eV_per_A),
+                energy_weight=0.0 if embedded else 1.0,
             )
         )
     return targets
@@ -90,7 +97,10 @@ def lowest_energies(structures: Sequence[Atoms], cohesive: Sequence[float]) -> d
     """
     alone: dict[str, float] = {}
     mixed: dict[str, float] = {}
-    for atoms, energy in zip(structures, cohesive, strict=True):
+    whole = [not is_embedded(atoms) for atoms in structures]
+    for atoms, energy, counts in zip(structures, cohesive, whole, strict=True):
+        if not counts and any(whole):
+            continue
         present = set(atoms.get_chemical_symbols())
         for element in present:
             mixed[element] = min(energy, mixed.get(element, np.inf))

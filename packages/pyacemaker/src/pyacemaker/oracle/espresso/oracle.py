@@ -24,6 +24,7 @@ from pyacemaker.oracle.espresso.pw_input import (
     OUT_FOLDER,
     PREFIX,
     PSEUDO_FOLDER,
+    corrections_of,
     electrons_of,
     species_of,
     upf_name,
@@ -79,6 +80,7 @@ class EspressoOracle:
             "conv_thr_Ry_per_atom": choice.conv_thr_Ry_per_atom,
             **smeared,
             **spins,
+            **corrections_of(choice, atoms),
         }
         if not atoms.pbc.all():
             settings["vacuum_A"] = VACUUM_A

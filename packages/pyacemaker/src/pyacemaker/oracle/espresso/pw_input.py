@@ -14,6 +14,7 @@ from pyacemaker.oracle.upf import UPF
 OUT_FOLDER = "out"
 PSEUDO_FOLDER = "pseudo"
 PREFIX = "pwscf"
+HUBBARD_PROJECTORS = "ortho-atomic"
 
 Value = str | int | float | bool
 
@@ -62,6 +63,7 @@ def write_input(
             "ecutrho": settings.ecutrho_Ry,
             **_occupations(settings),
             **_spins(settings, species),
+            **_dispersion(settings),
         },
         "ELECTRONS": dict(electrons),
     }
@@ -83,6 +85,7 @@ def write_input(
         lines.append("K_POINTS gamma")  # real waves: half the work
     else:
         lines += ["K_POINTS automatic", f"  {mesh[0]} {mesh[1]} {mesh[2]} 0 0 0"]
+    lines += _hubbard(settings, species)
     return "\n".join(lines) + "\n"
 
 
@@ -114,6 +117,49 @@ def _spins(settings: EspressoSettings, species: list[str]) -> dict[str, Value]:
         for i, symbol in enumerate(species, start=1)
     }
     return {"nspin": 2, **starts}
+
+
+# INPUT_PW, vdw_corr and dftd3_version (3: zero damping, 4: Becke-Johnson).
+_DISPERSION: Mapping[str, dict[str, Value]] = {
+    "none": {},
+    "d2": {"vdw_corr": "dft-d"},
+    "d3": {"vdw_corr": "dft-d3", "dftd3_version": 3},
+    "d3bj": {"vdw_corr": "dft-d3", "dftd3_version": 4},
+    "ts": {"vdw_corr": "ts-vdw"},
+    "mbd": {"vdw_corr": "mbd_vdw"},
+}
+
+
+def corrections_of(settings: EspressoSettings, atoms: Atoms) -> dict[str, Any]:
+    """Return what dispersion and Hubbard U add to the settings of a label; nothing if unused."""
+    used: dict[str, Any] = {} if settings.vdw == "none" else {"vdw": settings.vdw}
+    if values := _values_of_u(settings, species_of(atoms)):
+        used["hubbard_U_eV"] = values
+        used["hubbard_projectors"] = HUBBARD_PROJECTORS
+    return used
+
+
+def _dispersion(settings: EspressoSettings) -> dict[str, Value]:
+    return dict(_DISPERSION[settings.vdw])
+
+
+def _hubbard(settings: EspressoSettings, species: list[str]) -> list[str]:
+    """Return the HUBBARD card (since 7.1), of the elements that are there; U in eV."""
+    values = _values_of_u(settings, species)
+    if not values:
+        return []
+    return [
+        f"HUBBARD {{{HUBBARD_PROJECTORS}}}",
+        *(f"  U {manifold} {value:.10g}" for manifold, value in values.items()),
+    ]
+
+
+def _values_of_u(settings: EspressoSettings, species: list[str]) -> dict[str, float]:
+    return {
+        manifold: settings.hubbard_U_eV[manifold]
+        for manifold in sorted(settings.hubbard_U_eV)
+        if manifold.partition("-")[0] in species
+    }
 
 
 def _fortran(value: Value) -> str:

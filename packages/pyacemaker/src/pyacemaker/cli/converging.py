@@ -1,0 +1,200 @@
+"""`pyacemaker converge`: how fine the sampling has to be, measured and written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from ase import Atoms
+from rich.console import Console
+from rich.table import Table
+
+from pyacemaker.config.load import ConfigError, load_config
+
+if TYPE_CHECKING:
+    from pyacemaker.oracle.base import Label
+    from pyacemaker.oracle.convergence import DFTSettings, Row, Study, Tolerances
+
+_stdout = Console()
+_stderr = Console(stderr=True)
+
+
+def _refuse(message: str, code: int = 2) -> typer.Exit:
+    _stderr.print(
+        f"pyacemaker: {message}", style="red", markup=False, highlight=False, soft_wrap=True
+    )
+    return typer.Exit(code)
+
+
+def converge(
+    config: Annotated[Path, typer.Argument(help="The campaign's YAML.", metavar="CONFIG")],
+    workdir: Annotated[
+        Path | None,
+        typer.Option("--workdir", "-w", help="Where labels are kept; default: NAME-converge."),
+    ] = None,
+    force: Annotated[float, typer.Option(help="Allowed error of a force in eV/A.")] = 0.01,
+    stress: Annotated[float, typer.Option(help="Allowed error of the stress in GPa.")] = 0.3,
+    energy: Annotated[
+        float, typer.Option(help="Allowed error of an energy difference in meV/atom.")
+    ] = 1.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Measure, but leave the configuration as it is.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+) -> None:
+    """Find the cutoff, the k-points and the smearing, and write them into the configuration.
+
+    Measured on the reference crystal, a compressed and a displaced cell: forces, stresses and
+    energy differences against the finest sampling. Stop it whenever you like; the same command
+    goes on, for labels are kept. The old file is kept as CONFIG.bak, comments stay.
+
+    Exit codes: 0 all is converged; 1 something is not, or a label failed; 2 bad usage;
+    130 interrupted.
+    """
+    from pyacemaker.config.resolve import resolve  # noqa: PLC0415 - quick --help
+    from pyacemaker.config.rewrite import rewrite_file  # noqa: PLC0415
+    from pyacemaker.oracle.base import OracleError  # noqa: PLC0415
+    from pyacemaker.oracle.convergence import Tolerances  # noqa: PLC0415
+    from pyacemaker.oracle.settings import ASESettings, RootstockSettings  # noqa: PLC0415
+    from pyacemaker.process import StoppedError  # noqa: PLC0415
+
+    try:
+        settings = resolve(load_config(config), config.parent).settings
+    except ConfigError as error:
+        raise _refuse(str(error)) from error
+    oracle = settings.oracle
+    if isinstance(oracle, ASESettings | RootstockSettings):
+        raise _refuse(f"{config}: only plane-wave codes have a cutoff and k-points to converge")
+    reference = settings.structure.atoms()
+    allowed = Tolerances(force, stress, energy)
+    where = workdir or Path(f"{config.stem}-converge")
+    try:
+        found = _measure(
+            oracle, reference, settings.seed, settings.workers, where, allowed, quiet=as_json
+        )
+    except (KeyboardInterrupt, StoppedError):
+        _stderr.print("\nStopped. Everything finished is kept; run the same command to go on.")
+        raise typer.Exit(130) from None
+    except OracleError as error:
+        raise _refuse(f"a label failed: {error}", code=1) from error
+    values = _values(found, oracle)
+    backup = None
+    if values and not dry_run:
+        comment = f"converged: {force:g} eV/A, {stress:g} GPa, {energy:g} meV/atom"
+        try:
+            backup = rewrite_file(config, "oracle", values, comment)
+        except ConfigError as error:
+            raise _refuse(str(error)) from error
+    if as_json:
+        told = {**found.as_dict(), "values": values, "written": backup is not None}
+        typer.echo(json.dumps(told, indent=1))
+    else:
+        _print(found, values, allowed, config, backup)
+    raise typer.Exit(0 if found.converged else 1)
+
+
+def _measure(
+    oracle: DFTSettings,
+    reference: Atoms,
+    seed: int,
+    workers: int,
+    workdir: Path,
+    allowed: Tolerances,
+    *,
+    quiet: bool,
+) -> Study:
+    from pyacemaker.campaign.labelling import label_batch  # noqa: PLC0415
+    from pyacemaker.execution.parsl_executor import ParslExecutor  # noqa: PLC0415
+    from pyacemaker.labels import LabelStore  # noqa: PLC0415
+    from pyacemaker.oracle.base import OracleError  # noqa: PLC0415
+    from pyacemaker.oracle.convergence import study, study_structures  # noqa: PLC0415
+    from pyacemaker.oracle.settings import make_oracle  # noqa: PLC0415
+    from pyacemaker.process import allow_programs, stop_programs  # noqa: PLC0415
+
+    def say(text: str) -> None:
+        if not quiet:
+            _stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    store = LabelStore(workdir / "labels")
+    allow_programs()
+    with ParslExecutor(workers) as executor:
+
+        def compute(settings: DFTSettings, structures: Sequence[Atoms]) -> list[Label]:
+            maker = make_oracle(settings)
+            batch = label_batch(list(structures), maker, store, executor, lambda *_: None)
+            if batch.failures:
+                raise OracleError(next(iter(batch.failures.values())))
+            found = [store.get(key) for key in batch.keys if key is not None]
+            return [label for label in found if label is not None]
+
+        def told(row: Row) -> None:
+            verdict = "converged" if row.within(allowed) else "not converged"
+            say(f"{row.parameter} {row.value:g}: {verdict}{_errors(row)}")
+
+        say(f"labels are kept in {store.directory}")
+        try:
+            return study(oracle, study_structures(reference, seed), compute, allowed, told)
+        except KeyboardInterrupt:
+            stop_programs()
+            raise
+
+
+def _errors(row: Row) -> str:
+    if row.problem:
+        return f" ({row.problem})"
+    return (
+        f" (force {row.force_error_eV_per_A:.4f} eV/A, stress {row.stress_error_GPa:.3f} GPa, "
+        f"energy {row.energy_error_meV_per_atom:.3f} meV/atom; {row.wall_s:.0f} s)"
+    )
+
+
+def _values(found: Study, oracle: DFTSettings) -> dict[str, float]:
+    """Return what goes into the configuration."""
+    from pyacemaker.oracle.settings import EspressoSettings  # noqa: PLC0415
+
+    values = {name: value for name, value in found.found.items() if value is not None}
+    cutoff = values.get("ecutwfc_Ry")
+    if isinstance(oracle, EspressoSettings) and cutoff is not None:
+        values["ecutrho_Ry"] = round(cutoff * oracle.ecutrho_Ry / oracle.ecutwfc_Ry, 6)
+    return values
+
+
+def _print(
+    found: Study,
+    values: dict[str, float],
+    allowed: Tolerances,
+    config: Path,
+    backup: Path | None,
+) -> None:
+    table = Table(box=None, header_style="dim")
+    titles = ("parameter", "value", "k-mesh", "force (eV/Å)", "stress (GPa)")
+    for title in (*titles, "ΔE (meV/atom)", "time (s)", ""):
+        text = title in ("parameter", "")
+        table.add_column(title, justify="left" if text else "right", no_wrap=True)
+    for row in found.rows:
+        numbers = (
+            row.force_error_eV_per_A,
+            row.stress_error_GPa,
+            row.energy_error_meV_per_atom,
+        )
+        chosen = found.found[row.parameter] == row.value
+        table.add_row(
+            row.parameter,
+            f"{row.value:g}",
+            "x".join(map(str, row.mesh)),
+            *("-" if n is None else f"{n:.4f}" for n in numbers),
+            f"{row.wall_s:.0f}",
+            "chosen" if chosen else row.problem or ("" if row.within(allowed) else "too coarse"),
+            style="bold green" if chosen else "",
+        )
+    wide = _stdout if _stdout.is_terminal else Console(width=160)
+    wide.print(table)
+    for name, value in found.found.items():
+        if value is None:
+            _stdout.print(f"{name} is not converged within the tolerances", style="red")
+    if backup is not None:
+        told = ", ".join(f"{name} {value:g}" for name, value in values.items())
+        _stdout.print(f"wrote {told} into {config} (before: {backup})", highlight=False)

@@ -1,0 +1,1 @@
+"""Labelled data: looked at, checked, exported, imported."""

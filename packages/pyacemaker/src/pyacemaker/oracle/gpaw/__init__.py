@@ -1,0 +1,1 @@
+"""GPAW as an oracle."""

@@ -1,0 +1,1 @@
+"""VASP as an oracle."""
