@@ -9,6 +9,7 @@ from pyace.basis import ACEBBasisSet
 Array = NDArray[np.float64]
 
 _STEP_A = 1e-3  # as fine as the splines pyace itself evaluates
+_FIRST = 2  # steps: pyace refuses the first bin of its splines
 
 
 class RadialTables:
@@ -26,7 +27,7 @@ class RadialTables:
         for mu in range(int(basis.nelements)):
             for nu in range(int(basis.nelements)):
                 cut = float(np.asarray(radial.cut)[mu][nu])
-                grid = np.arange(1, int(np.ceil(cut / _STEP_A)) + 2) * _STEP_A
+                grid = np.arange(_FIRST, int(np.ceil(cut / _STEP_A)) + 2) * _STEP_A
                 radial.evaluate_range(np.minimum(grid, cut), self._split, self._nmax, mu, nu)
                 names = ["gr", "fr"] if self._nmax else ["gr"]
                 value, slope = (
@@ -54,7 +55,7 @@ class RadialTables:
             which = np.flatnonzero((mu == centre) & (nu == neighbour) & (r < cut))
             if len(which) == 0:
                 continue
-            along = r[which] / _STEP_A - 1.0
+            along = r[which] / _STEP_A - _FIRST
             place = np.clip(along.astype(int), 0, len(value) - 2)
             t = (along - place)[:, None]
             v0, v1 = value[place], value[place + 1]
