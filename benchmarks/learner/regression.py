@@ -20,8 +20,8 @@ Array = NDArray[np.float64]
 
 FOLDS = 5
 ENERGY_WEIGHTS = (50.0, 100.0, 200.0, 400.0, 800.0)  # of an eV/atom against an eV/angstrom
-RIDGES = (1e-12, 1e-11, 1e-10, 1e-9, 1e-8)
-SMOOTHNESS = (1.0, 2.0, 3.0)  # power of n + l that a function's prior size falls with
+RIDGES = (1e-14, 1e-13, 1e-12, 1e-11, 1e-10, 1e-9)
+SMOOTHNESS = (0.5, 1.0, 1.5, 2.0)  # power of n + l that a function's prior size falls with
 
 
 @dataclass(frozen=True)
@@ -136,14 +136,15 @@ class Regression:
     ) -> Array:
         prior = self.design.complexity**-smoothness / 2.0 ** (self.design.order - 1)
         scale = np.where(self.size > 0, prior / np.where(self.size > 0, self.size, 1.0), 0.0)
-        rows = energy_weight * self.design.energy[kept] * np.append(scale, 1.0)
-        system = rows.T @ rows
-        right = rows.T @ (energy_weight * self.energies[kept])
-        system[:-1, :-1] += gram * scale[:, None] * scale
-        right[:-1] += moment * scale
+        # Without their means the energies' rows are small, and the last column is not needed.
+        energy, label = self.design.energy[kept, :-1], self.energies[kept]
+        centre, level = energy.mean(axis=0), float(label.mean())
+        rows = energy_weight * (energy - centre) * scale
+        system = rows.T @ rows + gram * scale[:, None] * scale
+        right = rows.T @ (energy_weight * (label - level)) + moment * scale
         system[np.diag_indices_from(system)] += ridge * self.rows
-        solution: Array = cho_solve(cho_factor(system), right) * np.append(scale, 1.0)
-        return solution
+        solution: Array = cho_solve(cho_factor(system), right) * scale
+        return np.append(solution, level - centre @ solution)
 
 
 def folds_of(groups: Sequence[str]) -> NDArray[np.intp]:

@@ -20,6 +20,7 @@ from pyacemaker.trainer.active_set import ActiveSet, active_sets, stacked
 from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.baseline import baseline_of
 from pyacemaker.trainer.basis import basis_configuration
+from pyacemaker.trainer.closing import close_short_range
 from pyacemaker.trainer.design import Projector, Rows
 from pyacemaker.trainer.metrics import errors_of
 from pyacemaker.trainer.settings import TrainerSettings
@@ -81,6 +82,7 @@ class LinearTrainer:
         basis.basis_coeffs = solution.coefficients
         sets = active_sets(basis, stacked(projector, (r.projections for r in rows)))
         del rows
+        basis, closed = close_short_range(basis, baseline, train)
         description = {
             "kind": "linear",
             "settings": self.settings.model_dump(mode="json"),
@@ -89,6 +91,7 @@ class LinearTrainer:
             "ridge": solution.ridge,
             "ridge_chosen_by": solution.chosen_by,
             "active_set": describe_active_sets(sets),
+            "short_range": closed,
         }
         try:
             potential = write_potential(
