@@ -21,8 +21,9 @@ from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.baseline import baseline_of
 from pyacemaker.trainer.basis import basis_configuration
 from pyacemaker.trainer.closing import close_short_range
-from pyacemaker.trainer.design import Projector, Rows
+from pyacemaker.trainer.design import Rows
 from pyacemaker.trainer.metrics import errors_of
+from pyacemaker.trainer.row_cache import RowCache
 from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.trainer.solve import solve
 from pyacemaker.trainer.targets import Target, name_of, targets_of
@@ -44,8 +45,9 @@ class LinearTrainer:
 
     name = "linear"
 
-    def __init__(self, settings: TrainerSettings | None = None) -> None:
+    def __init__(self, settings: TrainerSettings | None = None, workers: int = 1) -> None:
         self.settings = settings or TrainerSettings()
+        self._cache = RowCache(workers)
 
     def fit(
         self,
@@ -70,9 +72,8 @@ class LinearTrainer:
         targets = targets_of(train, reference_energies, baseline, self.settings)
         targets_of(validation, reference_energies, baseline, self.settings)  # refuse bad ones now
         basis = ACEBBasisSet(basis_configuration(elements, self.settings))
-        projector = Projector(basis)
         try:
-            rows = [projector.rows(atoms) for atoms in train]
+            projector, rows = self._cache.rows(elements, self.settings, train)
         except PotentialError as error:
             raise TrainerError(f"a training structure cannot be fitted: {error}") from error
         matrix, right, groups = self._assemble(train, rows, targets)
