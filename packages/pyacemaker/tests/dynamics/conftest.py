@@ -34,7 +34,9 @@ def strained(rng: np.random.Generator, elements: list[str], a_A: float, size: in
     return atoms
 
 
-def fitted(outdir: Path, elements: list[str], a_A: float, functions: int) -> Potential:
+def fitted(
+    outdir: Path, elements: list[str], a_A: float, functions: int, **settings: str
+) -> Potential:
     """Return a linear ACE fitted to energies, forces and stresses of EMT by the trainer."""
     rng = np.random.default_rng(0)
     train = []
@@ -45,15 +47,21 @@ def fitted(outdir: Path, elements: list[str], a_A: float, functions: int) -> Pot
         atoms.get_potential_energy()
         atoms.get_stress()
         train.append(atoms)
-    settings = TrainerSettings(functions_per_element=functions, max_body_order=4)
+    chosen = TrainerSettings(functions_per_element=functions, max_body_order=4, **settings)
     reference = {e: REFERENCE_EV[e] for e in elements}
-    fit = LinearTrainer(settings).fit(train, train[:2], reference, outdir, rng)
+    fit = LinearTrainer(chosen).fit(train, train[:2], reference, outdir, rng)
     return Potential.load(fit.potential)
 
 
 @pytest.fixture(scope="session")
 def cu(tmp_path_factory: pytest.TempPathFactory) -> Potential:
     return fitted(tmp_path_factory.mktemp("potentials") / "cu", ["Cu"], 3.6, 80)
+
+
+@pytest.fixture(scope="session")
+def cu_without_zbl(tmp_path_factory: pytest.TempPathFactory) -> Potential:
+    folder = tmp_path_factory.mktemp("potentials")
+    return fitted(folder / "bare", ["Cu"], 3.6, 40, baseline="none")
 
 
 @pytest.fixture(scope="session")

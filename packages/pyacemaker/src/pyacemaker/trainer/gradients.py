@@ -172,15 +172,15 @@ class _Centre:
             which = np.flatnonzero(kinds == nu)
             if len(which) == 0 or len(mine) == 0:
                 continue
-            f, df = (part[np.ix_(which, self._radial[mine])] for part in radial)
+            f, df = (table[np.ix_(which, self._radial[mine])] for table in radial)
             y = sphere[0][np.ix_(which, self._harmonic[mine])]
-            block = sphere[1][which][:, :, self._harmonic[mine]]
-            block *= f[:, None, :]
-            block += unit[which][:, :, None] * (df * y)[:, None, :]
+            part = sphere[1][which][:, :, self._harmonic[mine]]
+            part *= f[:, None, :]
+            part += unit[which][:, :, None] * (df * y)[:, None, :]
             if len(which) == number and len(mine) == width:
-                gradient[:] = block
+                gradient[:] = part
             else:
-                gradient[np.ix_(which, np.arange(3), mine)] = block
+                gradient[np.ix_(which, np.arange(3), mine)] = part
             total[mine] = np.einsum("pc,pc->c", f, y)
         for row, (a, b) in enumerate(_VOIGT):
             rows[3 * number + row] = 0.5 * (
@@ -276,8 +276,8 @@ def _pairs(
     positions = np.asarray(environment.x, dtype=float).reshape(-1, 3)
     lists = environment.neighbour_list
     i = np.repeat(np.arange(count), [len(lists[n]) for n in range(count)])
-    j = np.concatenate([np.asarray(lists[n], dtype=np.intp) for n in range(count)] or [[]])
-    j = j.astype(np.intp)
+    empty = np.zeros(0, dtype=np.intp)
+    j = np.concatenate([empty, *(np.asarray(lists[n], dtype=np.intp) for n in range(count))])
     kinds = np.asarray(environment.species_type, dtype=np.intp)[j]
     origins = np.asarray(environment.origins, dtype=np.intp)[j]
     return i, origins, positions[j] - positions[i], kinds
