@@ -18,7 +18,9 @@ STEP_A = 0.01
 # the first; inside the second an ordinary bond still repels.
 WALL_FRACTION = 0.55
 BOND_FRACTION = 0.9
-LEAST_REPULSION_eV = 5.0  # at 0.3 angstrom; H2, the softest, has 7 (Kolos and Wolniewicz 1965)
+LEAST_REPULSION_eV = (
+    5.0  # at 0.3 angstrom; H2, the softest, has more than 6 (Kolos and Wolniewicz 1965)
+)
 RIPPLE_eV = 0.05  # a barrier below this traps nothing
 
 
