@@ -17,6 +17,9 @@ from pyacemaker.dynamics.lammps import LammpsDynamics, wheel_program
 from pyacemaker.parts.mlpace_plugin import build_plugin
 from pyacemaker.potential import Potential, write_potential
 from pyacemaker.provenance import tag
+from pyacemaker.trainer.baseline import baseline_of
+from pyacemaker.trainer.basis import basis_configuration
+from pyacemaker.trainer.closing import close_short_range
 from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.trainer.settings import TrainerSettings
 
@@ -34,9 +37,7 @@ def strained(rng: np.random.Generator, elements: list[str], a_A: float, size: in
     return atoms
 
 
-def fitted(
-    outdir: Path, elements: list[str], a_A: float, functions: int, **settings: str
-) -> Potential:
+def fitted(outdir: Path, elements: list[str], a_A: float, functions: int) -> Potential:
     """Return a linear ACE fitted to energies, forces and stresses of EMT by the trainer."""
     rng = np.random.default_rng(0)
     train = []
@@ -47,9 +48,9 @@ def fitted(
         atoms.get_potential_energy()
         atoms.get_stress()
         train.append(atoms)
-    chosen = TrainerSettings(functions_per_element=functions, max_body_order=4, **settings)
+    settings = TrainerSettings(functions_per_element=functions, max_body_order=4)
     reference = {e: REFERENCE_EV[e] for e in elements}
-    fit = LinearTrainer(chosen).fit(train, train[:2], reference, outdir, rng)
+    fit = LinearTrainer(settings).fit(train, train[:2], reference, outdir, rng)
     return Potential.load(fit.potential)
 
 
@@ -59,9 +60,24 @@ def cu(tmp_path_factory: pytest.TempPathFactory) -> Potential:
 
 
 @pytest.fixture(scope="session")
-def cu_without_zbl(tmp_path_factory: pytest.TempPathFactory) -> Potential:
-    folder = tmp_path_factory.mktemp("potentials")
-    return fitted(folder / "bare", ["Cu"], 3.6, 40, baseline="none")
+def closed_cu(tmp_path_factory: pytest.TempPathFactory) -> Potential:
+    """Random coefficients fall where no data are: a short range that had to be closed."""
+    settings = TrainerSettings(functions_per_element=30, max_body_order=4)
+    basis = ACEBBasisSet(basis_configuration(["Cu"], settings))
+    size = len(basis.basis_coeffs)
+    basis.basis_coeffs = 20.0 * np.random.default_rng(0).normal(size=size)
+    rng = np.random.default_rng(0)
+    data = [strained(rng, ["Cu"], 3.6, 0) for _ in range(3)]
+    baseline = baseline_of("zbl", ["Cu"])
+    closed, done = close_short_range(basis, baseline, data)
+    return write_potential(
+        tmp_path_factory.mktemp("potentials") / "closed",
+        basis=closed,
+        active_set_inverse={"Cu": np.eye(size)},
+        reference_energies={"Cu": REFERENCE_EV["Cu"]},
+        baseline=baseline,
+        fit={"kind": "random", "short_range": done},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -83,13 +83,13 @@ def test_lammps_equals_the_ase_calculator(name, system, lammps, request):
 
 
 @pytest.mark.parametrize("distance", [0.4, 1.0, 1.6, 1.9, 2.1, 2.3])
-def test_a_closed_short_range_is_the_same_function(distance, lammps, cu_without_zbl):
+def test_a_closed_short_range_is_the_same_function(distance, lammps, closed_cu):
     """Where ACE is switched off and the core repulsion on (see `trainer.closing`)."""
-    assert cu_without_zbl.manifest.fit["short_range"]["Cu-Cu"]["core_strength_eV_A"] > 0
+    assert closed_cu.manifest.fit["short_range"]["Cu-Cu"]["core_strength_eV_A"] > 0
     atoms = bulk("Cu", a=3.6, cubic=True).repeat((2, 1, 1))
     atoms.positions[0] = atoms.positions[1] + distance * np.array([0.6, 0.0, 0.8])
-    ours = lammps.energy_forces(atoms, cu_without_zbl)
-    atoms.calc = cu_without_zbl.calculator()
+    ours = lammps.energy_forces(atoms, closed_cu)
+    atoms.calc = closed_cu.calculator()
     assert ours.energy == pytest.approx(atoms.get_potential_energy(), rel=RELATIVE)
     _close(ours.forces, atoms.get_forces())
     _close(ours.stress, atoms.get_stress())
