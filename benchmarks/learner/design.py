@@ -95,7 +95,7 @@ def design_of(structures: Sequence[Atoms], basis: Basis, workers: int | None = N
     plain = [Atoms(a.symbols, positions=a.positions, cell=a.cell, pbc=a.pbc) for a in structures]
     number = workers or min(os.cpu_count() or 1, 8)
     with ProcessPoolExecutor(
-        number, mp_context=get_context("spawn"), initializer=_start, initargs=(basis,)
+        number, mp_context=get_context("fork"), initializer=_start, initargs=(basis,)
     ) as pool:
         parts = list(pool.map(_rows, plain, chunksize=4))
     built = basis.build()

@@ -55,10 +55,12 @@ class Regression:
         self.fold = folds_of([str(atoms.info["group"]) for atoms in structures])
         self.labels: list[Array] = []
         self.matrices: list[NDArray[np.float32]] = []
+        nothing = np.zeros((0, len(design.order)), dtype=np.float32)  # for a fold of few data
         for number in range(FOLDS):
             mine = np.flatnonzero(self.fold == number)
-            self.matrices.append(np.vstack([design.forces[n] for n in mine]))
-            self.labels.append(np.concatenate([structures[n].get_forces().ravel() for n in mine]))
+            self.matrices.append(np.vstack([nothing, *(design.forces[n] for n in mine)]))
+            forces = (structures[n].get_forces().ravel() for n in mine)
+            self.labels.append(np.concatenate([np.zeros(0), *forces]))
         self.grams, self.moments = [], []
         for matrix, label in zip(self.matrices, self.labels, strict=True):
             exact = matrix.astype(float)
