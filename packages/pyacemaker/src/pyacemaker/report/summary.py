@@ -202,6 +202,7 @@ def reason(data: ReportData) -> str:
 
 _CHECK_NAMES = {
     "consistency": "Forces and stress from the energy",
+    "short_range": "Repulsion of every pair",
     "eos": "Equation of state",
     "elastic": "Elastic constants",
     "phonons": "Phonons",

@@ -15,11 +15,9 @@ from pyace.evaluator import ACEBEvaluator
 from pyacemaker.core_weight import core_weights, is_embedded
 from pyacemaker.potential.environment import atomic_environment
 from pyacemaker.trainer.basis import functions_by_element
+from pyacemaker.trainer.gradients import BasisGradients
 
 Array = NDArray[np.float64]
-
-_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-_STRAIN = 1e-4  # rounding (1e-16 / 1e-4) and truncation (1e-8 x curvature) are both small
 
 
 @dataclass(frozen=True)
@@ -56,50 +54,28 @@ class Projector:
         self._evaluator = ACEBEvaluator(basis)
         self._calculator = ACECalculator()
         self._calculator.set_evaluator(self._evaluator)
+        self._gradients = BasisGradients(basis)
 
     def projections(self, atoms: Atoms) -> dict[str, Array]:
         """Return for each element the B-projections of its atoms in `atoms` (n x F_element).
 
         Of an embedded cell only those of the core: the buffer's surroundings are made up.
         """
-        self._compute(atoms, gradients=False)
+        self._compute(atoms)
         return self._of_core(atoms, self._by_element(atoms, self._calculator.projections))
 
     def rows(self, atoms: Atoms) -> Rows:
-        """Return energy, force and virial rows of `atoms`.
-
-        Energies and forces are pyace's own. It gives no virial of a single function, so that
-        comes from the projections of twelve slightly strained copies (central differences:
-        wrong by about one part in a million, and far cheaper than the gradients of every
-        ghost atom, which would be exact).
-        """
-        self._compute(atoms, gradients=True)
-        pulls = np.asarray(self._calculator.forces_bfuncs, dtype=float)  # (N, F, 3)
-        by_element = self._by_element(atoms, self._calculator.projections)
+        """Return energy, force and virial rows of `atoms`, all exact (`trainer.gradients`)."""
+        values, forces, virial = self._gradients.compute(atoms)
+        by_element = dict(zip(self.elements, values, strict=True))
         energy = self._summed(by_element)
         wanted = atoms.cell.rank == 3 and not is_embedded(atoms)
-        virial = self._virial(atoms) if wanted else None
         core = self._of_core(atoms, by_element)
-        return Rows(energy, np.ascontiguousarray(pulls.transpose(0, 2, 1)), virial, core)
+        return Rows(energy, forces, virial if wanted else None, core)
 
-    def _virial(self, atoms: Atoms) -> Array:
-        virial = np.empty((6, self.total))
-        for place, (a, b) in enumerate(_VOIGT):
-            sides = []
-            for sign in (1.0, -1.0):
-                strain = np.eye(3)
-                strain[a, b] += 0.5 * sign * _STRAIN
-                strain[b, a] += 0.5 * sign * _STRAIN
-                strained = atoms.copy()
-                strained.set_cell(atoms.cell[:] @ strain, scale_atoms=False)
-                strained.positions = atoms.positions @ strain
-                sides.append(self._summed(self.projections(strained)))
-            virial[place] = (sides[0] - sides[1]) / (2.0 * _STRAIN)
-        return virial
-
-    def _compute(self, atoms: Atoms, *, gradients: bool) -> None:
+    def _compute(self, atoms: Atoms) -> None:
         environment = atomic_environment(atoms, float(self.basis.cutoffmax), self._species)
-        self._calculator.compute(environment, compute_projections=True, compute_b_grad=gradients)
+        self._calculator.compute(environment, compute_projections=True)
 
     def _summed(self, by_element: dict[str, Array]) -> Array:
         return np.concatenate([by_element[e].sum(axis=0) for e in self.elements])

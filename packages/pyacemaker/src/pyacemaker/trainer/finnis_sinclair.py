@@ -29,6 +29,7 @@ from pyacemaker.trainer.active_set import active_sets_of_structures
 from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.baseline import ZblBaseline, baseline_of
 from pyacemaker.trainer.basis import basis_configuration, functions_by_element
+from pyacemaker.trainer.closing import close_short_range
 from pyacemaker.trainer.finnis_sinclair_run import (
     RESULT,
     START,
@@ -244,7 +245,9 @@ def _written(
             del config.metadata[name]
         basis = ACEBBasisSet(config)
         sets = active_sets_of_structures(basis, train)
+        basis, closed = close_short_range(basis, baseline, train)
         about = dict(description) | {
+            "short_range": closed,
             "functions": functions_by_element(basis),
             "active_set": describe_active_sets(sets),
         }

@@ -20,8 +20,10 @@ from pyacemaker.trainer.active_set import ActiveSet, active_sets, stacked
 from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.baseline import baseline_of
 from pyacemaker.trainer.basis import basis_configuration
-from pyacemaker.trainer.design import Projector, Rows
+from pyacemaker.trainer.closing import close_short_range
+from pyacemaker.trainer.design import Rows
 from pyacemaker.trainer.metrics import errors_of
+from pyacemaker.trainer.row_cache import RowCache
 from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.trainer.solve import solve
 from pyacemaker.trainer.targets import Target, name_of, targets_of
@@ -43,8 +45,9 @@ class LinearTrainer:
 
     name = "linear"
 
-    def __init__(self, settings: TrainerSettings | None = None) -> None:
+    def __init__(self, settings: TrainerSettings | None = None, workers: int = 1) -> None:
         self.settings = settings or TrainerSettings()
+        self._cache = RowCache(workers)
 
     def fit(
         self,
@@ -69,9 +72,8 @@ class LinearTrainer:
         targets = targets_of(train, reference_energies, baseline, self.settings)
         targets_of(validation, reference_energies, baseline, self.settings)  # refuse bad ones now
         basis = ACEBBasisSet(basis_configuration(elements, self.settings))
-        projector = Projector(basis)
         try:
-            rows = [projector.rows(atoms) for atoms in train]
+            projector, rows = self._cache.rows(elements, self.settings, train)
         except PotentialError as error:
             raise TrainerError(f"a training structure cannot be fitted: {error}") from error
         matrix, right, groups = self._assemble(train, rows, targets)
@@ -81,6 +83,7 @@ class LinearTrainer:
         basis.basis_coeffs = solution.coefficients
         sets = active_sets(basis, stacked(projector, (r.projections for r in rows)))
         del rows
+        basis, closed = close_short_range(basis, baseline, train)
         description = {
             "kind": "linear",
             "settings": self.settings.model_dump(mode="json"),
@@ -89,6 +92,7 @@ class LinearTrainer:
             "ridge": solution.ridge,
             "ridge_chosen_by": solution.chosen_by,
             "active_set": describe_active_sets(sets),
+            "short_range": closed,
         }
         try:
             potential = write_potential(

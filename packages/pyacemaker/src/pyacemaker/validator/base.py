@@ -34,7 +34,7 @@ class Check(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name: ``eos``, ``elastic``, ``phonons``, ``test_error``."""
+        """Short name: ``consistency``, ``short_range``, ``eos``, ``test_error`` ..."""
 
     def run(self, calculator: Calculator, structure: Atoms, test: Sequence[Atoms]) -> CheckResult:
         """Check `calculator` on `structure`, the material's reference cell.

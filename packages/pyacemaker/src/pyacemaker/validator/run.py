@@ -15,10 +15,12 @@ from pyacemaker.validator.evaluation import crystal_of, one_line
 from pyacemaker.validator.phonons import PhononCheck
 from pyacemaker.validator.result import failed
 from pyacemaker.validator.settings import ValidationSettings
+from pyacemaker.validator.short_range import ShortRangeCheck
 from pyacemaker.validator.test_error import TestErrorCheck
 
 _CHECKS: Mapping[str, Callable[[ValidationSettings], Check]] = {
     "consistency": ConsistencyCheck,
+    "short_range": ShortRangeCheck,
     "eos": EosCheck,
     "elastic": ElasticCheck,
     "phonons": PhononCheck,

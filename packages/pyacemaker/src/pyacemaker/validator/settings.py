@@ -10,9 +10,16 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Gate = Literal["consistency", "eos", "elastic", "phonons", "test_error"]
+Gate = Literal["consistency", "short_range", "eos", "elastic", "phonons", "test_error"]
 
-GATES: tuple[Gate, ...] = ("consistency", "eos", "elastic", "phonons", "test_error")
+GATES: tuple[Gate, ...] = (
+    "consistency",
+    "short_range",
+    "eos",
+    "elastic",
+    "phonons",
+    "test_error",
+)
 
 _REFERENCE_KEYS = (
     "a0_A",
