@@ -11,6 +11,8 @@ UV := $(BIN)/uv
 READY := $(VENV)/.ready
 RUN_READY := $(VENV)/.run-ready
 PACKAGES := packages/pyacemaker
+# installed for development and tests only: they need torch, which the main job does not
+DEV_PACKAGES := packages/esper
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 
 .PHONY: help demo test test-fast lint format docs lock clean setup
@@ -30,7 +32,7 @@ test-fast: $(READY)  ## the tests that run no external program
 lint: $(READY)  ## ruff, formatting and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(addsuffix /src,$(PACKAGES))
+	$(BIN)/mypy $(addsuffix /src,$(PACKAGES) $(DEV_PACKAGES))
 
 format: $(READY)  ## format the code
 	$(BIN)/ruff check --fix .
@@ -63,8 +65,11 @@ $(RUN_READY): $(UV) constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
 	    $(foreach package,$(PACKAGES),--editable ./$(package))
 	@touch $@
 
-# And what development and tests need.
-$(READY): $(RUN_READY) requirements-dev.in
+# And what development and tests need. uv does not read pip's settings: a folder of wheels that
+# pip is told of on this machine (with a torch without CUDA, say) is named to it here.
+FIND_LINKS = $(or $(PIP_FIND_LINKS),$(shell $(BIN)/pip config get global.find-links 2>/dev/null))
+
+$(READY): $(RUN_READY) requirements-dev.in $(addsuffix /pyproject.toml,$(DEV_PACKAGES))
 	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
-	    --requirement requirements-dev.in
+	    $(foreach place,$(FIND_LINKS),--find-links $(place)) --requirement requirements-dev.in
 	@touch $@
