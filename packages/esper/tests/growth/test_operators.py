@@ -131,8 +131,12 @@ def test_gradmax_is_the_optimum_of_its_problem() -> None:
         assert gradient_norm(q * scale) <= reached * (1 + 1e-5)
 
 
-def test_gradmax_of_a_pointwise_convolution_is_the_gradient_itself() -> None:
+@pytest.mark.parametrize("pool", [nn.Identity(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1)])
+def test_gradmax_of_a_pointwise_convolution_is_the_gradient_itself(pool: nn.Module) -> None:
     model = cnn(kernel=1)
+    model[1] = pool
+    model[6] = nn.LazyLinear(3)
+    loss_of(model)()
     loss = loss_of(model)
     junction = junctions(model)[0]
     statistics = collect(model, junction, loss)

@@ -79,6 +79,7 @@ def cross_moment(statistics: Statistics) -> Tensor:
         statistics.raw, first.weight.detach(), None, first.stride, first.padding, first.dilation
     )
     columns = statistics.inputs.reshape(batch, *image.shape[2:], -1).movedim(-1, 1)
+    columns = statistics.pooling(columns)
     delta = torch.zeros(1, 1, *second.kernel_size).to(columns)
     delta[0, 0, second.kernel_size[0] // 2, second.kernel_size[1] // 2] = 1.0
     channels = columns.shape[1]

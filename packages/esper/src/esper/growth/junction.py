@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _POINTWISE = (nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.Softplus, nn.Identity)
-_PER_CHANNEL = (nn.MaxPool2d, nn.AvgPool2d, nn.Dropout, nn.Dropout2d)
+_PER_CHANNEL = (
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    nn.Dropout,
+    nn.Dropout2d,
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,25 @@ class Junction:
         def apply(x: Tensor) -> Tensor:
             for module in modules:
                 if not isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                    x = module(x)
+            return x
+
+        return apply
+
+    def pooling(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Return the pooling between the layers, as it treats units that are all alike.
+
+        Of equal values max pooling passes (and sends the gradient to) the first of a window.
+        """
+        modules = [model.get_submodule(name) for name in self.between]
+
+        def apply(x: Tensor) -> Tensor:
+            for module in modules:
+                if isinstance(module, nn.MaxPool2d):
+                    height, width = module(x[:1, :1]).shape[2:]
+                    down, across = _pair(module.stride)
+                    x = x[:, :, ::down, ::across][:, :, :height, :width]
+                elif isinstance(module, nn.AvgPool2d | nn.AdaptiveAvgPool2d):
                     x = module(x)
             return x
 
@@ -96,6 +121,10 @@ def rows(layer: nn.Module, z: Tensor) -> Tensor:
     if isinstance(layer, nn.Conv2d):
         return z.flatten(2).transpose(1, 2).flatten(0, 1)
     return z.flatten(0, -2)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
 
 
 def _padding(layer: nn.Conv2d) -> tuple[int, ...]:

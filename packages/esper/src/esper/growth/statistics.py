@@ -24,6 +24,7 @@ class Statistics:
     first: nn.Module
     second: nn.Module
     activation: Callable[[Tensor], Tensor]
+    pooling: Callable[[Tensor], Tensor]
     raw: Tensor
     inputs: Tensor
     hidden: Tensor
@@ -81,6 +82,7 @@ def collect(model: nn.Module, junction: Junction, loss: Callable[[], Tensor]) ->
         first=first,
         second=second,
         activation=junction.activation(model),
+        pooling=junction.pooling(model),
         raw=seen["raw"].detach(),
         inputs=patches(first, seen["raw"].detach()),
         hidden=patches(second, seen["hidden"].detach()),
