@@ -57,7 +57,7 @@ class Operator(Protocol):
         count: int,
         generator: torch.Generator,
     ) -> Neurons:
-        """Return the weights of `count` new neurons."""
+        """Return the weights of `count` new neurons, or fewer if no more directions are known."""
 
 
 def mean_norm(weight: Tensor, dim: int) -> float:

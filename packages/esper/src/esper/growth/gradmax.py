@@ -22,6 +22,7 @@ from esper.growth.junction import rows
 from esper.growth.statistics import Statistics
 
 _BIAS = 1e-8
+_NEGLIGIBLE = 1e-5  # of the largest singular value
 
 
 class GradMax:
@@ -42,18 +43,19 @@ class GradMax:
         count: int,
         generator: torch.Generator,
     ) -> Neurons:
-        """Return `count` neurons; each fan-out has the mean norm of the existing ones.
+        """Return `count` neurons, at most one for each direction that M has.
 
-        Raises ValueError for more neurons than the second layer has outputs, and where a
-        normalisation between the layers makes the zero fan-in's gradient another.
+        Each fan-out has the mean norm of the existing ones. Raises ValueError where M is zero,
+        and where a normalisation lies between the layers: the gradient is another then.
         """
         if statistics.has_norm:
             raise ValueError("gradmax cannot grow through a normalisation; use net2wider")
         inner = first.get_parameter("weight").detach()
         outer = second.get_parameter("weight").detach()
-        u = torch.linalg.svd(cross_moment(statistics), full_matrices=False)[0]
-        if count > u.shape[1]:
-            raise ValueError(f"gradmax has {u.shape[1]} directions here, not {count}")
+        u, sizes, _ = torch.linalg.svd(cross_moment(statistics), full_matrices=False)
+        count = min(count, int((sizes > _NEGLIGIBLE * sizes[0]).sum()))
+        if count == 0:
+            raise ValueError("no gradient reaches the second layer")
         fan_out = outer.new_zeros(outer.shape[0], count, *outer.shape[2:])
         directions = u[:, :count] * mean_norm(outer, 1)
         if outer.dim() == 4:

@@ -29,10 +29,11 @@ WIDENING: dict[str, Callable[[], Operator]] = {
 
 @dataclass(frozen=True)
 class Widened:
-    """What was done: the proposal, the score it won with, and the new entries."""
+    """What was done: the proposal, its score, how many neurons it came to, the new entries."""
 
     proposal: Proposal
     score: float
+    count: int
     newborns: list[Newborn]
 
 
@@ -74,4 +75,5 @@ def grow(
         chosen.count,
         generator,
     )
-    return Widened(chosen, score, insert(model, chosen.junction, neurons, optimizer))
+    newborns = insert(model, chosen.junction, neurons, optimizer)
+    return Widened(chosen, score, len(neurons.bias), newborns)

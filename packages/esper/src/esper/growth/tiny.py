@@ -49,12 +49,15 @@ class Tiny:
         count: int,
         generator: torch.Generator,
     ) -> Neurons:
-        """Return `count` neurons. Raises ValueError for convolutions and normalised layers."""
+        """Return `count` neurons, at most one for each direction of the bottleneck.
+
+        Raises ValueError for convolutions, normalised layers, and where there is none.
+        """
         if isinstance(first, nn.Conv2d) or isinstance(second, nn.Conv2d) or statistics.has_norm:
             raise ValueError("tiny grows between Linear layers without a normalisation")
         fan_in, fan_out, values = solve(statistics, count)
-        if len(values) < count:
-            raise ValueError(f"tiny has {len(values)} directions here, not {count}")
+        if len(values) == 0:
+            raise ValueError("there is no bottleneck: the existing weights reach everything")
         # What matters is the product; gamma's square root goes to each side, n into the fan-out.
         scale = self.gamma**0.5
         return Neurons(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -50,7 +53,7 @@ def _widen(run: Run, config: Config, data: DataSet) -> bool:
     if run.grown >= growth.events:
         return False
     share = growth.events - run.grown
-    host, x_y = run.model.host, _batch(run, data)
+    host = run.model.host
     operator = WIDENING[growth.operator]()
     finals = dict(zip(run.model.sites, growth.final_widths, strict=True))
     done = False
@@ -58,37 +61,27 @@ def _widen(run: Run, config: Config, data: DataSet) -> bool:
     for site, final in finals.items():
         missing = final - int(host.get_submodule(site).get_parameter("weight").shape[0])
         count = -(-missing // share)
-        while count > 0:
-            now = min(count, _most(run, site, growth.operator))
-            widened = grow(
-                host,
-                operator,
-                propose(host, operator, {site: now}),
-                lambda: cross_entropy(run.model(x_y[0]), x_y[1]),
-                run.generator,
-                run.optimizer,
-            )
+        while count > 0:  # an operator may know fewer directions than are wanted: then again
+            x, y = _batch(run, data)
+            loss = partial(_loss, run.model, x, y)
+            proposals = propose(host, operator, {site: count})
+            widened = grow(host, operator, proposals, loss, run.generator, run.optimizer)
             run.boost.renew({id(p) for p in host.parameters()})
             run.boost.add(widened.newborns)
-            run.note("widened", site=site, operator=operator.name, count=now, score=widened.score)
-            count -= now
+            run.note(
+                "widened",
+                site=site,
+                operator=operator.name,
+                count=widened.count,
+                score=widened.score,
+            )
+            count -= widened.count
             done = True
     return done
 
 
-def _most(run: Run, site: str, operator: str) -> int:
-    """Return how many neurons an operator can add at once: SVDs have only so many directions."""
-    if operator not in {"gradmax", "tiny"}:
-        return 2**31
-    names = [name for name, _ in run.model.host.named_children()]
-    after = next(
-        name
-        for name in names[names.index(site) + 1 :]
-        if name.startswith("hidden") or name == "head"
-    )
-    outputs = int(run.model.host.get_submodule(after).get_parameter("weight").shape[0])
-    # The residual of a softmax has one direction less: its gradients sum to zero.
-    return outputs - 1 if after == "head" else outputs
+def _loss(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(model(x), y)
 
 
 def _sow(run: Run, config: Config, data: DataSet) -> bool:
@@ -105,8 +98,7 @@ def _sow(run: Run, config: Config, data: DataSet) -> bool:
     x, y = _batch(run, data)
     model.train()
     scores = [
-        operator.score(model, p, lambda: cross_entropy(model(x), y), run.generator)
-        for p in proposals
+        operator.score(model, p, partial(_loss, model, x, y), run.generator) for p in proposals
     ]
     if growth.chooser == "random":
         best = int(torch.randint(len(proposals), (), generator=run.generator))
