@@ -117,12 +117,18 @@ def main() -> None:
     parser.add_argument("task", choices=["digits", "cifar"])
     parser.add_argument("--data", default="digits", help="the .npz file, for cifar")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
-    for seed in range(options.seeds):
+    if options.output.exists():  # go on from what is there
+        rows = json.loads(options.output.read_text())["rows"]
+    done = {(row["arm"], row["seed"]) for row in rows}
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         for name, config in configurations(options.task, options.data, seed).items():
+            if (name, seed) in done:
+                continue
             data = load(config.data, Path(), seed)
             began = time.process_time()
             run = train(config, data=data)
@@ -131,7 +137,7 @@ def main() -> None:
             row["events"] = [event["kind"] for event in run.history["events"]]
             rows.append(row)
             print(f"{seed} {name:13} {row['test_accuracy']:.4f} {row['cpu_s']:6.1f} s", flush=True)
-        if seed > 0:
+        if len({row["seed"] for row in rows}) > 1:
             told = {
                 "task": options.task,
                 "command": f"python benchmarks/esper/growth.py {options.task} --seeds {seed + 1}",
