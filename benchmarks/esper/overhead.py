@@ -2,20 +2,22 @@
 
 Usage:  python benchmarks/esper/overhead.py --output docs/data/esper-overhead.json
 
-Batch 64, one thread, CPU time of the process; blocks of steps of the two alternate, and the
-ratio is taken block by block. Every site that can hold a seed holds one.
+Batch 64, one thread, CPU time of the process; single steps of the two alternate, in an order drawn
+anew for each pair, so that what else the machine does falls on both alike. Told are the median of
+the paired differences over the median bare step, with its bootstrap interval, and what the cost of
+one dormant site, measured alone, would make of it. Every site that can hold a seed holds one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -48,48 +50,45 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-def block(
-    model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor, n: int
+def one_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
 ) -> float:
-    """Return the CPU seconds per step of `n` training steps."""
+    """Return the CPU seconds of a training step."""
     began = time.process_time()
-    for _ in range(n):
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        optimizer.step()
-    return (time.process_time() - began) / n
+    optimizer.zero_grad()
+    cross_entropy(model(x), y).backward()
+    optimizer.step()
+    return time.process_time() - began
 
 
-def measure(name: str, repeats: int) -> dict[str, Any]:
-    """Return the step time bare and wrapped, and the ratio with its spread."""
+def measure(name: str, pairs: int, site_us: float) -> dict[str, Any]:
+    """Return the step time bare and wrapped, and the overhead with its interval."""
     make, shape = MODELS[name]
     x, y = torch.randn(64, *shape), torch.randint(10, (64,))
-    models: list[nn.Module] = []
-    for wrapped in (False, True):
-        torch.manual_seed(0)
-        models.append(esper.wrap(make()) if wrapped else make())
-    pairs = [(m, torch.optim.Adam(m.parameters(), lr=1e-4)) for m in models]
-    steps = max(3, int(0.15 / block(*pairs[0], x, y, 3)))
-    times: list[list[float]] = [[], []]
-    for repeat in range(repeats):
-        order = (0, 1) if repeat % 2 == 0 else (1, 0)
-        for which in order:
-            times[which].append(block(*pairs[which], x, y, steps))
-    ratios = sorted(b / a for a, b in zip(*times, strict=True))
-    wrapped_model = models[1]
-    assert isinstance(wrapped_model, esper.MorphableModel)
+    torch.manual_seed(0)
+    bare = make()
+    torch.manual_seed(0)
+    wrapped = esper.wrap(make())
+    sides = [(m, torch.optim.Adam(m.parameters(), lr=1e-4)) for m in (bare, wrapped)]
+    for side in sides:
+        for _ in range(5):
+            one_step(*side, x, y)
+    rng = np.random.default_rng(0)
+    times = np.empty((pairs, 2))
+    for pair in range(pairs):
+        for which in rng.permutation(2):
+            times[pair, which] = one_step(*sides[which], x, y)
+    difference = times[:, 1] - times[:, 0]
+    usual = float(np.median(times[:, 0]))
+    draws = np.median(rng.choice(difference, (1000, pairs)), axis=1)
     return {
         "model": name,
-        "sites": len(wrapped_model.sites),
-        "bare_ms": 1e3 * statistics.median(times[0]),
-        "wrapped_ms": 1e3 * statistics.median(times[1]),
-        "overhead_percent_median": 100 * (statistics.median(ratios) - 1),
-        "overhead_percent_quartiles": [
-            100 * (ratios[len(ratios) // 4] - 1),
-            100 * (ratios[3 * len(ratios) // 4] - 1),
-        ],
-        "repeats": repeats,
-        "steps_per_block": steps,
+        "sites": len(wrapped.sites),
+        "pairs": pairs,
+        "bare_ms": 1e3 * usual,
+        "overhead_percent": 100 * float(np.median(difference)) / usual,
+        "overhead_percent_95": [100 * float(q) / usual for q in np.quantile(draws, (0.025, 0.975))],
+        "overhead_percent_by_site_cost": 1e-4 * site_us * len(wrapped.sites) / usual,
     }
 
 
@@ -114,15 +113,18 @@ def hook_us(repeats: int = 20000) -> float:
 def main() -> None:
     """Measure every model and write what came out."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--repeats", type=int, default=60)
+    parser.add_argument("--pairs", type=int, default=3000)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    site_us = hook_us()
     told: dict[str, Any] = {
-        "command": f"python benchmarks/esper/overhead.py --repeats {options.repeats}",
+        "command": f"python benchmarks/esper/overhead.py --pairs {options.pairs}",
         "torch": torch.__version__.split("+")[0],
-        "dormant_site_us": hook_us(),
-        "models": [measure(name, options.repeats) for name in MODELS],
+        "dormant_site_us": site_us,
+        "models": [
+            measure(name, options.pairs // (10 if "cnn" in name else 1), site_us) for name in MODELS
+        ],
     }
     write_whole(options.output, json.dumps(told, indent=1) + "\n")
     print(json.dumps(told, indent=1))
