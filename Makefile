@@ -10,11 +10,10 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 RUN_READY := $(VENV)/.run-ready
-# What `make demo` needs, and what only development does.
+# What `make demo` needs; and what only development and tests do (esper brings torch).
 RUN_PACKAGES := packages/rootstock packages/pyacemaker
-DEV_PACKAGES := packages/ai-how
+DEV_PACKAGES := packages/ai-how packages/esper
 PACKAGES := $(RUN_PACKAGES) $(DEV_PACKAGES)
-# What `make demo` needs, and what only development does.
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 
 .PHONY: help demo test test-fast lint format docs lock clean setup
@@ -67,8 +66,11 @@ $(RUN_READY): $(UV) constraints.txt $(addsuffix /pyproject.toml,$(RUN_PACKAGES))
 	    $(foreach package,$(RUN_PACKAGES),--editable ./$(package))
 	@touch $@
 
-# And what development and tests need.
+# And what development and tests need. uv does not read pip's settings: a folder of wheels that
+# pip is told of on this machine (with a torch without CUDA, say) is named to it here.
+FIND_LINKS = $(or $(PIP_FIND_LINKS),$(shell $(BIN)/pip config get global.find-links 2>/dev/null))
+
 $(READY): $(RUN_READY) requirements-dev.in $(addsuffix /pyproject.toml,$(DEV_PACKAGES))
 	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
-	    --requirement requirements-dev.in
+	    $(foreach place,$(FIND_LINKS),--find-links $(place)) --requirement requirements-dev.in
 	@touch $@

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+from ase.build import bulk
 
 from pyacemaker.trainer import row_cache
 from pyacemaker.trainer.row_cache import RowCache

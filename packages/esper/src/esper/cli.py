@@ -1,0 +1,174 @@
+"""Commands, options, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import esper
+from esper.config import ConfigError, load_config
+
+if TYPE_CHECKING:
+    from esper.tolaria.run import Run
+
+app = typer.Typer(
+    help="Networks that grow their own architecture while they train.",
+    epilog="Exit codes: 0 done; 1 training failed; 2 bad usage, or a configuration or data set "
+    "that is refused; 130 interrupted (run again to go on).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+stdout = Console()
+stderr = Console(stderr=True)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def _refuse(message: str, code: int = 2) -> typer.Exit:
+    stderr.print(f"esper: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"esper {esper.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="The training's YAML.", metavar="CONFIG")],
+    workdir: Annotated[
+        Path | None,
+        typer.Option("--workdir", "-w", help="Where it works; by default the YAML's name, here."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train, or go on with the training in the work directory.
+
+    It can be stopped at any moment, by Ctrl-C or by a crash: the same command goes on from the
+    last checkpoint, and ends with the very weights of an undisturbed run.
+    """
+    try:
+        settings = load_config(config)
+    except ConfigError as error:
+        raise _refuse(str(error)) from error
+    from esper.report.render import write_report  # noqa: PLC0415 - torch only when it is needed
+    from esper.tolaria.data import DataError  # noqa: PLC0415
+    from esper.tolaria.governor import TrainingError  # noqa: PLC0415
+    from esper.tolaria.loop import HISTORY  # noqa: PLC0415
+    from esper.tolaria.loop import train as run_training  # noqa: PLC0415
+
+    where = workdir or Path(config.stem)
+    try:
+        with Progress(
+            TextColumn("epoch {task.completed}/{task.total}"),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=stderr,
+            disable=not stderr.is_terminal,
+        ) as progress:
+            task = progress.add_task("", total=settings.training.epochs)
+
+            def show(run: Run) -> None:
+                last = run.history["epochs"][-1:]
+                words = [f"val {e['validation_accuracy']:.3f}" for e in last]
+                words += [f"{e['parameters']} parameters" for e in last]
+                progress.update(task, completed=run.epoch, description=", ".join(words))
+
+            run_training(settings, where, folder=config.parent, on_step=show)
+    except DataError as error:
+        raise _refuse(f"{config}: key 'data.source': {error}") from error
+    except TrainingError as error:
+        raise _refuse(str(error), code=1) from error
+    except KeyboardInterrupt:
+        raise _refuse(f"interrupted; `esper train {config}` goes on", code=130) from None
+    history = json.loads((where / HISTORY).read_text())
+    report = write_report(where)
+    if as_json:
+        typer.echo(json.dumps(history["result"], indent=1))
+        return
+    outcome = history["result"]
+    stdout.print(
+        f"test accuracy {outcome['test_accuracy']:.4f}, {outcome['parameters']} parameters, "
+        f"{outcome['training_flops']:.3g} training FLOPs; report: {report}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where to look.", metavar="DIR")] = Path(),
+    as_json: JsonFlag = False,
+) -> None:
+    """List the trainings below a folder, and how far each is."""
+    rows: list[dict[str, Any]] = []
+    for path in sorted(folder.rglob("history.json")):
+        try:
+            history = json.loads(path.read_text())
+            epochs, wanted = history["epochs"], history["config"]["training"]["epochs"]
+            events, outcome = history["events"], history["result"] or {}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # some other program's history.json
+        rows.append(
+            {
+                "workdir": str(path.parent),
+                "epochs": len(epochs),
+                "of": wanted,
+                "parameters": epochs[-1]["parameters"] if epochs else None,
+                "validation_accuracy": epochs[-1]["validation_accuracy"] if epochs else None,
+                "test_accuracy": outcome.get("test_accuracy"),
+                "events": len(events),
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    if not rows:
+        raise _refuse(f"no training below {folder}", code=1)
+    table = Table("training", "epochs", "parameters", "validation", "test", "events")
+    for row in rows:
+        table.add_row(
+            row["workdir"],
+            f"{row['epochs']}/{row['of']}",
+            str(row["parameters"]),
+            _share(row["validation_accuracy"]),
+            _share(row["test_accuracy"]),
+            str(row["events"]),
+        )
+    stdout.print(table)
+
+
+@app.command()
+def report(
+    workdir: Annotated[Path, typer.Argument(help="A training's work directory.", metavar="DIR")],
+) -> None:
+    """Write report.html anew: loss, growth events, lineage, cost."""
+    from esper.report.render import ReportError, write_report  # noqa: PLC0415
+
+    try:
+        typer.echo(write_report(workdir))
+    except ReportError as error:
+        raise _refuse(str(error)) from error
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,1 @@
+"""Growth operators: propose -> score -> init -> insert, one file for each."""

@@ -1,0 +1,133 @@
+"""Put new neurons into a model, and take the optimiser's memory along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from esper.growth.base import Neurons
+from esper.growth.junction import Junction
+
+
+@dataclass(frozen=True)
+class Newborn:
+    """A parameter that has grown: entries from `start` on, along `axis`, are new."""
+
+    parameter: nn.Parameter
+    axis: int
+    start: int
+
+
+def insert(
+    model: nn.Module,
+    junction: Junction,
+    neurons: Neurons,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> list[Newborn]:
+    """Widen the first layer of `junction` by `neurons`; return what is new.
+
+    Parameters become new, larger ones. Their place in `optimizer` is kept, and with it every
+    moment of the entries that were there before; the moments of new entries are zero.
+    Raises ValueError where the shapes do not fit.
+    """
+    first = model.get_submodule(junction.first)
+    second = model.get_submodule(junction.second)
+    assert isinstance(first, nn.Linear | nn.Conv2d)  # noqa: S101
+    assert isinstance(second, nn.Linear | nn.Conv2d)  # noqa: S101
+    count, old = neurons.fan_in.shape[0], first.weight.shape[0]
+    if neurons.fan_in.shape[1:] != first.weight.shape[1:]:
+        raise ValueError(f"'{junction.first}': {tuple(neurons.fan_in.shape)} is no fan-in")
+    if (
+        neurons.fan_out.shape[1] != count
+        or neurons.fan_out.shape[2:] != second.weight.shape[2:]
+        or neurons.fan_out.shape[0] != second.weight.shape[0]
+    ):
+        raise ValueError(f"'{junction.second}': {tuple(neurons.fan_out.shape)} is no fan-out")
+    with torch.no_grad():
+        for original, share in zip(neurons.copied, neurons.shares, strict=True):
+            second.weight[:, original] *= 1 - share
+    grown = [
+        _grow(first, "weight", neurons.fan_in, 0, optimizer),
+        _grow(second, "weight", neurons.fan_out, 1, optimizer),
+    ]
+    if first.bias is not None:
+        grown.append(_grow(first, "bias", neurons.bias, 0, optimizer))
+    norm = junction.norm_of(model)
+    if norm is not None:
+        grown += _grow_norm(norm, neurons, count, optimizer)
+    if isinstance(first, nn.Conv2d):
+        first.out_channels = old + count
+    else:
+        first.out_features = old + count
+    if isinstance(second, nn.Conv2d):
+        second.in_channels = old + count
+    else:
+        second.in_features = old + count
+    return grown
+
+
+def _grow_norm(
+    norm: nn.BatchNorm1d | nn.BatchNorm2d,
+    neurons: Neurons,
+    count: int,
+    optimizer: torch.optim.Optimizer | None,
+) -> list[Newborn]:
+    index = list(neurons.copied)
+    fresh = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+    grown = []
+    for name, value in fresh.items():
+        old = getattr(norm, name)
+        if old is None:
+            continue
+        new = old.detach()[index] if index else old.detach().new_full((count,), value)
+        if isinstance(old, nn.Parameter):
+            grown.append(_grow(norm, name, new, 0, optimizer))
+        else:
+            setattr(norm, name, torch.cat([old, new]))
+    norm.num_features += count
+    return grown
+
+
+def _grow(
+    module: nn.Module, name: str, new: Tensor, axis: int, optimizer: torch.optim.Optimizer | None
+) -> Newborn:
+    old = module.get_parameter(name)
+    value = torch.cat([old.detach(), new.to(old)], dim=axis)
+    larger = nn.Parameter(value, requires_grad=old.requires_grad)
+    setattr(module, name, larger)
+    if optimizer is not None:
+        carry_over(optimizer, old, larger, axis)
+    return Newborn(larger, axis, old.shape[axis])
+
+
+def carry_over(
+    optimizer: torch.optim.Optimizer, old: nn.Parameter, new: nn.Parameter, axis: int
+) -> None:
+    """Let `new` take the place of `old` in `optimizer`, moments and all.
+
+    State tensors of the old parameter's shape are enlarged by zeros along `axis`; others (the
+    step count) stay. Raises ValueError if `old` is not in the optimiser.
+    """
+    for group in optimizer.param_groups:
+        for index, parameter in enumerate(group["params"]):
+            if parameter is old:
+                group["params"][index] = new
+                break
+        else:
+            continue
+        break
+    else:
+        raise ValueError("the optimiser does not hold the parameter that grew")
+    if old not in optimizer.state:
+        return
+    state = optimizer.state.pop(old)
+    more = list(new.shape)
+    more[axis] -= old.shape[axis]
+    optimizer.state[new] = {
+        key: torch.cat([value, value.new_zeros(more)], dim=axis)
+        if isinstance(value, Tensor) and value.shape == old.shape
+        else value
+        for key, value in state.items()
+    }

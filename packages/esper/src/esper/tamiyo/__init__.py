@@ -1,0 +1,1 @@
+"""Tamiyo, the control: when to grow, where, and what stays."""

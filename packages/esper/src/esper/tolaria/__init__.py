@@ -1,0 +1,1 @@
+"""Tolaria, the training: a loop, its checkpoints, and the governor that rolls it back."""
