@@ -343,7 +343,7 @@ _ROWS: tuple[tuple[str, str, str, str], ...] = (
     (
         "internal_error",
         "program",
-        "The program found a defect of its own.",
+        "A check inside the program failed that is no fault of the input we know of.",
         "once more, with cg and without symmetry",
     ),
     (

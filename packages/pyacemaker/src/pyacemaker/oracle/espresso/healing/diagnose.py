@@ -147,11 +147,12 @@ def _decide(evidence: Evidence, run: RunText) -> Verdict:
     finished = _came_to_its_end(run)
     steps = (
         lambda: _of_error_blocks(evidence, run, finished),
+        lambda: _of_images(evidence),
         lambda: _of_ours(evidence.ending, finished),
         lambda: _of_plain_signs(evidence, run, finished),
         lambda: _of_stops(run),
         lambda: _of_numbers(run),
-        lambda: _of_scf(run, finished),
+        lambda: _of_scf(run),
         lambda: None if finished else _of_the_system(evidence, run),
         lambda: None if finished else _of_what_is_there(evidence, run),
         lambda: _of_ionic_motion(run, evidence.input),
@@ -179,6 +180,17 @@ def _of_error_blocks(evidence: Evidence, run: RunText, finished: bool) -> Verdic
         if name != UNKNOWN:
             return _refined(name, block, run), block.line
     return (UNKNOWN, named[0][1].line) if named else None
+
+
+def _of_images(evidence: Evidence) -> Verdict | None:
+    """Return what failed in an image of a path, whose own output ends as if all was well."""
+    for number, text in enumerate(evidence.images, start=1):
+        image = read_run(text)
+        verdict = _of_error_blocks(Evidence(text), image, True)
+        verdict = verdict or _of_plain_signs(Evidence(text), image, False) or _of_scf(image)
+        if verdict is not None:
+            return verdict[0], f"image {number}: {verdict[1]}"
+    return None
 
 
 def _refined(name: str, block: ErrorBlock, run: RunText) -> str:
@@ -232,11 +244,10 @@ def _of_numbers(run: RunText) -> Verdict | None:
     return None if run.not_a_number is None else ("nan", run.not_a_number)
 
 
-def _of_scf(run: RunText, finished: bool) -> Verdict | None:
+def _of_scf(run: RunText) -> Verdict | None:
     scf = run.scf
     if scf is None or scf.converged is not False:
         return None
-    del finished
     name, why = why_not_converged(scf, run.setting)
     after = f" in {scf.steps_said} steps" if scf.steps_said else ""
     stage = " (final SCF of a relaxation)" if "final_scf" in run.said else ""

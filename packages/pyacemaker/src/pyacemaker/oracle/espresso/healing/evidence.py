@@ -20,6 +20,7 @@ _NOT_OUTPUTS = {
 _ERRORS = re.compile(r"(?i)(^|[._-])(stderr|err|error|scheduler|slurm.*)($|[._-])|\.(err|e\d+)$|^fort")
 _NAMELIST = re.compile(r"(?im)^\s*&(control|system|electrons|inputph|path)\b")
 _PROGRAM = re.compile(r"(?im)^\s*Program \S.* v\.? ?\S+ .*starts")
+_PATH = re.compile(r"(?im)^\s*Program (neb|pioud|path)")
 _XML_NAMES = ("data-file-schema.xml", "data-file.xml")
 _MOST_FILES = 2000
 _PEEK = 65536
@@ -49,6 +50,7 @@ class Evidence:
     input: str = ""
     xml: str | None = None
     ending: Ending | None = None
+    images: tuple[str, ...] = ()
 
 
 RECORD = "attempt.json"
@@ -78,6 +80,7 @@ def gather(path: Path) -> Evidence:
         input=_own_input(folder, output),
         xml=_xml_problem(folder),
         ending=_ending(folder),
+        images=_images(folder) if _PATH.search(text[:_PEEK]) else (),
     )
 
 
@@ -192,6 +195,12 @@ def _own_input(folder: Path, output: Path | None) -> str:
     if len(same) == 1:
         return _read(same[0])
     return _read(inputs[0]) if len(inputs) == 1 else ""
+
+
+def _images(folder: Path) -> tuple[str, ...]:
+    """Return the outputs of the images of a path (neb.x writes each into a folder of its own)."""
+    found = sorted([*folder.glob("*_[0-9]*/PW.out"), *folder.glob("*/*_[0-9]*/PW.out")])
+    return tuple(_read(path) for path in found[:200])
 
 
 def _xml_problem(folder: Path) -> str | None:

@@ -59,8 +59,8 @@ def why_not_converged(scf: SCF, setting: Setting) -> tuple[str, str]:
     ups = sum(change > _A_STEP_UP for change in changes) / len(changes)
     told = (
         f"accuracy {steps[0]:.1e} -> {steps[-1]:.1e} Ry in {len(steps)} steps, "
-        f"{-rate:+.2f} decades a step, {ups:.0%} of the last steps up"
-    ).replace("+-", "-")
+        f"{-rate:.2f} decades gained a step, {ups:.0%} of the last steps up"
+    )
     falling = rate < -_FALLS and ups <= _MOST_UPS and tail[-1] < tail[0]
     if (moment := _unsettled_moment(scf, setting)) is not None and (not falling or moment[1]):
         return "scf_not_converged_magnetic", f"{told}; {moment[0]}"

@@ -85,6 +85,7 @@ _MESSAGES = _table(
         (r"too many bands, or too few plane waves|more bands than pws", "too_few_plane_waves"),
         (r"zungqr|zgeqrf|bunch-kaufman|cannot orthonormali[sz]e|wrong sub_diag", "DIAG"),
         # ---- occupations
+        (r"required ndiag", "parallel_layout"),
         (r"too few (spin (up|dw) )?bands|increase nbnd", "too_few_bands"),
         (r"charge is wrong: smearing is needed", "smearing_missing"),
         (r"(is|system is) metallic|specify occupations|smearing is needed", "smearing_missing"),
@@ -95,6 +96,7 @@ _MESSAGES = _table(
         (r"dexx is negative", "dexx_negative"),
         (r"negative (rho|charge|dr2)|negative or imaginary charge", "negative_density"),
         # ---- cell, FFT, memory
+        (r"fft grid", "fft_grid"),
         (r"not enough space allocated for radial fft|cell_factor", "cell_factor_too_small"),
         (r"incompatible fft grid|nr\"?s are too small|nrs\"?s are too small", "fft_grid"),
         (r"fft order|fft dimension|wrong (smooth )?nnr|wrong ngms?\b|bad fft", "fft_grid"),
@@ -121,10 +123,11 @@ _MESSAGES = _table(
          "pseudopotential_unfit"),
         (r"(needs?|require[sd]?|only|with) (norm-conserving|us|uspp|paw|ultrasoft)\b",
          "pseudopotential_unfit"),
-        (r"(uspp|paw|us|ultrasoft|nc|gth|coulomb)[\w /-]*pps?\b.*(not|incompatible)",
+        (r"(uspp|paw|us|ultrasoft|nc|gth|coulomb)[\w /-]*pps?\b.*incompatible",
          "pseudopotential_unfit"),
         (r"unknown (upf|pseudo)|wrong (pseudo|pp)|pseudopotential (format|file)",
          "pseudopotential_corrupt"),
+        (r"inconsistent dft", "pseudopotential_unfit"),
         (r"unrecogni[sz]ed functional|dft .*not (recogni[sz]ed|found)", "pseudopotential_unfit"),
         # ---- symmetry and k-points
         (r"not orthogonal operation|symmetry operations? (is )?not satisfied|not a group", "symmetry"),
@@ -150,7 +153,7 @@ _MESSAGES = _table(
          "species_mismatch"),
         (r"(ntyp|nsp|nat)\b.*(range|wrong|zero|less|large)|number of atoms", "species_mismatch"),
         (r"ibrav|lattice|celldm|cell parameters|cell_?parameters|unit cell|volume is", "bad_cell"),
-        (r"not (yet )?(implemented|available|supported|programmed|allowed|tested|coded|possible)",
+        (r"not \(?(yet )?\)?(implemented|available|supported|programmed|allowed|tested|coded|possible)",
          "not_implemented"),
         (r"no longer (implemented|supported|exist)|\bnyi\b|not compatible|incompatible",
          "not_implemented"),
@@ -169,7 +172,7 @@ _ROUTINES = _table(
         (r"check_atoms|sgam_at", "atoms_overlap"),
         (r"cell_base|latgen|abc2celldm|recips|at2celldm|cell_alat|movecell", "bad_cell"),
         (r"checkallsym|sgam|symm|sym_|_sym|coset|inverse_s|divide_class|find_group|irr_?rap|rotation"
-         r"|which_c2|is_d2|versor|angle_rot|laue|tipo_sym|smallg|star_q|set_irr", "symmetry"),
+         r"|which_c2|is_d2|d_matrix|versor|angle_rot|laue|tipo_sym|smallg|star_q|set_irr", "symmetry"),
         (r"kpoint|irrek|irreducible|k_points|set_kplusq|kp_strings|tetra|divide_et|pool_and",
          "kpoints"),
         (r"fft|realspace_grid|good_order|data_structure", "fft_grid"),
@@ -194,13 +197,15 @@ _VAGUE = _table(
     (
         (r"alloc", "out_of_memory"),
         (r"internal|unexpected|should not|something wrong|strange|not initiali[sz]ed|called|bug\b"
-         r"|inconsistent|dimension|out[- ]of[- ]bound|not hermit|non hermit|mismatch",
+         r"|inconsistent|dimension|out[- ]of[- ]bound|not hermit|non.?hermit|mismatch|singular|not enough|lost|unverified|\bnot an? |is (not )?zero"
+         r"|initiali[sz]e|never happen|in rism|recv|occurrences",
          "internal_error"),
         (r"converge", "diagonalization_failed"),
         (r"open|file|\bread|\bwrite|directory|missing", "file_error"),
         (r"out of range|wrong|invalid|unknown|must|require|conflict|cannot|can not|specif|need"
          r"|allowed|negative|positive|too (many|few|small|large|big|long|short)|only|should|bad\b"
-         r"|incorrect|illegal|redundant|undefined|no longer|deprecated|set\b|option|value|range",
+         r"|incorrect|illegal|redundant|undefined|no longer|deprecated|set\b|option|value|range|different|at least"
+         r"|larger|smaller|zero|exceed",
          "input_error"),
         (r"error|fail|problem|not found", "internal_error"),
     )
@@ -218,7 +223,7 @@ def class_of_block(block: ErrorBlock) -> str:
         for pattern, name in table:
             if pattern.search(text):
                 return _ALIASES.get(name, name)
-    return UNKNOWN
+    return "internal_error" if routine else UNKNOWN  # a check of the program's own
 
 
 def _special(routine: str, message: str) -> str | None:
@@ -234,6 +239,8 @@ def _special(routine: str, message: str) -> str | None:
         return "pseudopotential_corrupt"
     if re.search(r"check_atoms|sgam_at", routine) and "sym" not in message:
         return "atoms_overlap"
+    if re.search(r"qes_(read|bcast)|qexsd", routine):
+        return "restart_files_missing"
     if re.search(r"broyden", routine):
         return "broyden_failed"
     if re.search(r"cell_base|latgen|abc2celldm|cell_alat", routine):
@@ -246,13 +253,13 @@ def _special(routine: str, message: str) -> str | None:
     if re.search(r"davcio|diropn", routine):
         return "disk_full" if "writ" in message else "file_error"
     if re.search(r"read_cards|card_atomic", routine):
-        if re.search(r"species|\bnsp\b|\bnat\b|ntyp", message):
+        if re.search(r"species|\bnsp\b|\bnat\b|ntyp|atomic position", message):
             return "species_mismatch"
         return "input_error"
     if reading_input and not re.search(
         r"band|metallic|smearing is needed|specify occ|fixed occ|strange occ|files are missing"
         r"|not (yet )?impl|not avail|not supp|no longer|species|\bnat\b|ntyp|ibrav|lattice|celldm"
-        r"|k.?points|pool|spin-orbit|relativistic|tetra|not allow|not prog",
+        r"|k.?points|pool|spin-orbit|relativistic|tetra|not prog",
         message,
     ):
         return "input_error"
