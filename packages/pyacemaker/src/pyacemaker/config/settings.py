@@ -170,7 +170,16 @@ class BudgetSettings(Settings):
 _NOT_SCIENCE: dict[str, Any] = {
     "workers": True,
     "budget": True,
-    "oracle": {"command", "timeout_s", "threads"},
+    "oracle": {
+        "command",
+        "timeout_s",
+        "stall_s",
+        "threads",
+        "max_attempts",
+        "max_memory_GB",
+        "max_disk_GB",
+        "keep_failed_GB",
+    },
     "trainer": {"timeout_s"},
     "dynamics": {"engine", "lammps_command", "timeout_s"},
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import signal
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -135,7 +137,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         calculation=_calculation(run, evidence.input),
         converged=None if scf is None else bool(scf.converged),
         scf_steps=None if scf is None else (scf.steps_said or len(scf.accuracy) or None),
-        energy_Ry=next((e for e in reversed(run.final_energies) if e == e), None),
+        energy_Ry=next((e for e in reversed(run.final_energies) if math.isfinite(e)), None),
         notes=tuple(_notes(evidence, run, name)),
     )
 
@@ -145,7 +147,7 @@ Verdict = tuple[str, str]
 
 def _decide(evidence: Evidence, run: RunText) -> Verdict:
     finished = _came_to_its_end(run)
-    steps = (
+    steps: tuple[Callable[[], Verdict | None], ...] = (
         lambda: _of_error_blocks(evidence, run, finished),
         lambda: _of_images(evidence),
         lambda: _of_ours(evidence.ending, finished),
@@ -197,8 +199,8 @@ def _refined(name: str, block: ErrorBlock, run: RunText) -> str:
     """Return the class with what the run before the error tells: why an SCF went wrong."""
     if name == "scf_not_converged" and run.scf is not None:
         return why_not_converged(run.scf, run.setting)[0]
-    if name == "input_error" and "end of file" in block.message.lower() and not run.scfs:
-        return name
+    if name == "internal_error" and block.routine.startswith("invmat") and not run.scfs:
+        return "bad_cell"  # the first matrix that is inverted is the cell
     return name
 
 
@@ -270,8 +272,9 @@ def _of_the_system(evidence: Evidence, run: RunText) -> Verdict | None:
         found.setdefault("program_missing", f"exit status {code}: the program was not started")
     for name in _SPECIFIC_FIRST:
         if name in found:
-            if name == "fortran_runtime_error" and _about_input(found[name], run):
-                return "input_error", found[name]
+            if name == "fortran_runtime_error":
+                name = _what_was_read(texts, run)
+                return name, found["fortran_runtime_error"]
             return name, found[name]
     return None
 
@@ -283,8 +286,16 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _about_input(line: str, run: RunText) -> bool:
-    return not run.scfs and bool(re.search(r"read_?(cards|namel|input)|namelist", line.lower()))
+def _what_was_read(texts: list[str], run: RunText) -> str:
+    """Return the class of a run-time error: of the file that was read when it came."""
+    if run.scfs:
+        return "fortran_runtime_error"
+    said = "\n".join(texts).lower()
+    if re.search(r"xmltools|upf|read_ps|pseudo_?types|read_ncpp|read_uspp", said):
+        return "pseudopotential_corrupt"
+    if re.search(r"read_?(cards|namel|input)|namelist|parser\.f90|unit = 5|unit 5\b", said):
+        return "input_error"
+    return "fortran_runtime_error"
 
 
 def _of_what_is_there(evidence: Evidence, run: RunText) -> Verdict | None:
@@ -311,7 +322,8 @@ def _of_what_is_there(evidence: Evidence, run: RunText) -> Verdict | None:
 
 def _looks_like_output(lower: str) -> bool:
     signs = (
-        "bravais-lattice", "kinetic-energy cutoff", "estimated scf accuracy", "total cpu time spent",
+        "bravais-lattice", "kinetic-energy cutoff", "estimated scf accuracy",
+        "total cpu time spent",
         "quantum espresso", "pwscf", "total energy", "k points=", "atomic species", "jobs done",
     )  # fmt: skip
     if _NAMELIST.search(lower) and "total cpu time spent" not in lower:

@@ -17,7 +17,9 @@ _NOT_OUTPUTS = {
     ".xml", ".in", ".pwi", ".upf", ".json", ".yaml", ".yml", ".py", ".sh", ".dat", ".hdf5", ".npz",
     ".md", ".gz", ".zip", ".png", ".svg", ".wfc1", ".mix1", ".save",
 }  # fmt: skip
-_ERRORS = re.compile(r"(?i)(^|[._-])(stderr|err|error|scheduler|slurm.*)($|[._-])|\.(err|e\d+)$|^fort")
+_ERRORS = re.compile(
+    r"(?i)(^|[._-])(stderr|err|error|scheduler|slurm.*)($|[._-])|\.(err|e\d+)$|^fort"
+)
 _NAMELIST = re.compile(r"(?im)^\s*&(control|system|electrons|inputph|path)\b")
 _PROGRAM = re.compile(r"(?im)^\s*Program \S.* v\.? ?\S+ .*starts")
 _PATH = re.compile(r"(?im)^\s*Program (neb|pioud|path)")
@@ -174,7 +176,9 @@ def _errors(folder: Path, output: Path | None) -> str:
     texts = [
         _read(entry)[-200_000:]
         for entry in _files(folder)
-        if entry != output and _ERRORS.search(entry.name.lower()) and entry.suffix not in _NOT_OUTPUTS
+        if entry != output
+        and _ERRORS.search(entry.name.lower())
+        and entry.suffix not in _NOT_OUTPUTS
     ]
     return "\n".join(texts)
 

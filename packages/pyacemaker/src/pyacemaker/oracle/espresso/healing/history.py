@@ -9,6 +9,7 @@ cells the slow modes of the dielectric response slop (G. P. Kerker, Phys. Rev. B
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ def why_not_converged(scf: SCF, setting: Setting) -> tuple[str, str]:
     logs = [math.log10(a) for a in steps]
     tail = logs[-max(6, len(logs) // 2) :]
     rate = _slope(tail)
-    changes = [b - a for a, b in zip(tail, tail[1:], strict=False)]
+    changes = [b - a for a, b in itertools.pairwise(tail)]
     ups = sum(change > _A_STEP_UP for change in changes) / len(changes)
     told = (
         f"accuracy {steps[0]:.1e} -> {steps[-1]:.1e} Ry in {len(steps)} steps, "

@@ -106,84 +106,136 @@ _MESSAGES = _table(
         (r"nodes have no k-points|pools? with no k-points|no k-points in", "parallel_layout"),
         (r"no plane waves|no g-?vectors|too many (processors|pools|images)", "parallel_layout"),
         (r"(some|this) process(or|es)?.* has no|no\. of (task|proc)", "parallel_layout"),
-        (r"(not divisible|must be divisible|not a divisor|number of (pools|images|processors))",
-         "parallel_layout"),
+        (
+            r"(not divisible|must be divisible|not a divisor|number of (pools|images|processors))",
+            "parallel_layout",
+        ),
         (r"task groups?|with pools|npool|nproc|ndiag", "parallel_layout"),
         (r"mpi_\w+|error in mpi", "mpi_failure"),
         # ---- structure
-        (r"overlap(ping)? atoms?|atoms? .*overlap|differ by lattice vector|ions overlap",
-         "atoms_overlap"),
+        (
+            r"overlap(ping)? atoms?|atoms? .*overlap|differ by lattice vector|ions overlap",
+            "atoms_overlap",
+        ),
         (r"atoms too close|distance between atoms", "atoms_overlap"),
         # ---- pseudopotentials
-        (r"(upf|pseudo\w*|pp)( file)?.* not found|file .*upf.* not found", "pseudopotential_missing"),
+        (
+            r"(upf|pseudo\w*|pp)( file)?.* not found|file .*upf.* not found",
+            "pseudopotential_missing",
+        ),
         (r"error (in )?opening (pseudo|pp)", "pseudopotential_missing"),
-        (r"(igcx|igcc|iexch|icorr|inlc|imeta)|(conflicting|inconsistent) (values|dft)",
-         "pseudopotential_unfit"),
-        (r"fully relativistic pps|need spin-orbit|spin-orbit.*(pseudo|non ?relativistic)",
-         "pseudopotential_unfit"),
-        (r"(needs?|require[sd]?|only|with) (norm-conserving|us|uspp|paw|ultrasoft)\b",
-         "pseudopotential_unfit"),
-        (r"(uspp|paw|us|ultrasoft|nc|gth|coulomb)[\w /-]*pps?\b.*incompatible",
-         "pseudopotential_unfit"),
-        (r"unknown (upf|pseudo)|wrong (pseudo|pp)|pseudopotential (format|file)",
-         "pseudopotential_corrupt"),
+        (
+            r"(igcx|igcc|iexch|icorr|inlc|imeta)|(conflicting|inconsistent) (values|dft)",
+            "pseudopotential_unfit",
+        ),
+        (
+            r"fully relativistic pps|need spin-orbit|spin-orbit.*(pseudo|non ?relativistic)",
+            "pseudopotential_unfit",
+        ),
+        (
+            r"(needs?|require[sd]?|only|with) (norm-conserving|us|uspp|paw|ultrasoft)\b",
+            "pseudopotential_unfit",
+        ),
+        (
+            r"(uspp|paw|us|ultrasoft|nc|gth|coulomb)[\w /-]*pps?\b.*incompatible",
+            "pseudopotential_unfit",
+        ),
+        (
+            r"unknown (upf|pseudo)|wrong (pseudo|pp)|pseudopotential (format|file)",
+            "pseudopotential_corrupt",
+        ),
         (r"inconsistent dft", "pseudopotential_unfit"),
         (r"unrecogni[sz]ed functional|dft .*not (recogni[sz]ed|found)", "pseudopotential_unfit"),
         # ---- symmetry and k-points
-        (r"not orthogonal operation|symmetry operations? (is )?not satisfied|not a group", "symmetry"),
-        (r"lone vector|wrong number of sym|not recogni[sz]ed.*sym|sym.*not recogni[sz]ed", "symmetry"),
+        (
+            r"not orthogonal operation|symmetry operations? (is )?not satisfied|not a group",
+            "symmetry",
+        ),
+        (
+            r"lone vector|wrong number of sym|not recogni[sz]ed.*sym|sym.*not recogni[sz]ed",
+            "symmetry",
+        ),
         (r"(classes|axis|mirror|inversions|group|irrep)", "symmetry"),
         (r"reciprocal lattice vector|k-?points?|k point|tetrahedr|q-?point|q grid", "KPOINTS"),
         # ---- relaxation
         (r"step-length unreasonably|energy difference|bfgs", "bfgs_failed"),
         # ---- restart files
         (r"needed files are missing|not found.*(charge|density|rho)", "restart_files_missing"),
-        (r"(charge-density|data-file|save(/| dir| file)|restart).*(not|miss|fail|error)",
-         "restart_files_missing"),
-        (r"(wfc|wavefunction).*(not available|not found|do not match|error)", "restart_files_missing"),
+        (
+            r"(charge-density|data-file|save(/| dir| file)|restart).*(not|miss|fail|error)",
+            "restart_files_missing",
+        ),
+        (
+            r"(wfc|wavefunction).*(not available|not found|do not match|error)",
+            "restart_files_missing",
+        ),
         (r"read(ing)? (ef )?from file|xml (file|data)|xml error", "restart_files_missing"),
         # ---- disk
         (r"no space left|quota exceeded|file too large|disk full", "disk_full"),
         (r"error (while )?writing|writing (file|to)", "disk_full"),
-        (r"error (while )?(reading|opening) (from )?file|(cannot|could not|unable to) (open|read|write)",
-         "file_error"),
+        (
+            r"error (while )?(reading|opening) (from )?file|(cannot|could not|unable to) (open|read|write)",
+            "file_error",
+        ),
         # ---- input
         (r"bad line in namelist|could not find namelist|reading namelist", "input_error"),
-        (r"species .*(nonexistent|not found|not in)|different .* species|atomic species",
-         "species_mismatch"),
+        (
+            r"species .*(nonexistent|not found|not in)|different .* species|atomic species",
+            "species_mismatch",
+        ),
         (r"(ntyp|nsp|nat)\b.*(range|wrong|zero|less|large)|number of atoms", "species_mismatch"),
         (r"ibrav|lattice|celldm|cell parameters|cell_?parameters|unit cell|volume is", "bad_cell"),
-        (r"not \(?(yet )?\)?(implemented|available|supported|programmed|allowed|tested|coded|possible)",
-         "not_implemented"),
-        (r"no longer (implemented|supported|exist)|\bnyi\b|not compatible|incompatible",
-         "not_implemented"),
+        (
+            r"not \(?(yet )?\)?(implemented|available|supported|programmed|allowed|tested|coded|possible)",
+            "not_implemented",
+        ),
+        (
+            r"no longer (implemented|supported|exist)|\bnyi\b|not compatible|incompatible",
+            "not_implemented",
+        ),
     )
 )
 
 _ROUTINES = _table(
     (
-        (r"[cr]diagh|diaghg|egterg|david|c_bands|ppcg|paro|rmm|ccgdiag|rcgdiag|rotate_|qr\b|cgsolve",
-         "diagonalization_failed"),
+        (
+            r"[cr]diagh|diaghg|egterg|david|c_bands|ppcg|paro|rmm|ccgdiag|rcgdiag|rotate_|qr\b|cgsolve",
+            "diagonalization_failed",
+        ),
         (r"broyden", "broyden_failed"),
         (r"mix_rho", "scf_not_converged"),
-        (r"readpp|read_pseudo|read_upf|upf|average_pp|init_vloc|init_us|simpson|vloc|psx",
-         "pseudopotential_corrupt"),
+        (
+            r"readpp|read_pseudo|read_upf|upf|average_pp|init_vloc|init_us|simpson|vloc|psx",
+            "pseudopotential_corrupt",
+        ),
         (r"set_dft|dft_from|xc_\w*|xclib|funct", "pseudopotential_unfit"),
         (r"check_atoms|sgam_at", "atoms_overlap"),
         (r"cell_base|latgen|abc2celldm|recips|at2celldm|cell_alat|movecell", "bad_cell"),
-        (r"checkallsym|sgam|symm|sym_|_sym|coset|inverse_s|divide_class|find_group|irr_?rap|rotation"
-         r"|which_c2|is_d2|d_matrix|versor|angle_rot|laue|tipo_sym|smallg|star_q|set_irr", "symmetry"),
-        (r"kpoint|irrek|irreducible|k_points|set_kplusq|kp_strings|tetra|divide_et|pool_and",
-         "kpoints"),
+        (
+            r"checkallsym|sgam|symm|sym_|_sym|coset|inverse_s|divide_class|find_group|irr_?rap|rotation"
+            r"|which_c2|is_d2|d_matrix|versor|angle_rot|laue|tipo_sym|smallg|star_q|set_irr",
+            "symmetry",
+        ),
+        (
+            r"kpoint|irrek|irreducible|k_points|set_kplusq|kp_strings|tetra|divide_et|pool_and",
+            "kpoints",
+        ),
         (r"fft|realspace_grid|good_order|data_structure", "fft_grid"),
         (r"efermi", "fermi_energy_not_found"),
-        (r"card|read_namelists|iosys|checkin|bcast_ns|namelist|\binput\b|input_parser|parser|field"
-         r"|read_line|_input|readin|setup|set_occupations|set_cutoff|occupations|phq_readin"
-         r"|pos_iosys|hubbard|_check$|dftu|version|sub_name", "input_error"),
-        (r"davcio|diropn|open_|io_|iotk|read_file|write_|copy_file|seqopn|openfil|cp_read|mkdir",
-         "file_error"),
-        (r"rhog|read_rho|read_scf|pw_restart|restart|read_xml|read_wfc|read_conf|qexsd|xml",
-         "restart_files_missing"),
+        (
+            r"card|read_namelists|iosys|checkin|bcast_ns|namelist|\binput\b|input_parser|parser|field"
+            r"|read_line|_input|readin|setup|set_occupations|set_cutoff|occupations|phq_readin"
+            r"|pos_iosys|hubbard|_check$|dftu|version|sub_name",
+            "input_error",
+        ),
+        (
+            r"davcio|diropn|open_|io_|iotk|read_file|write_|copy_file|seqopn|openfil|cp_read|mkdir",
+            "file_error",
+        ),
+        (
+            r"rhog|read_rho|read_scf|pw_restart|restart|read_xml|read_wfc|read_conf|qexsd|xml",
+            "restart_files_missing",
+        ),
         (r"^mp_|mp_\w+|_mpi|mpi_|parallel_|reduce_base|bcast", "mpi_failure"),
         (r"bfgs|gdiis|move_ions|vcs", "bfgs_failed"),
         (r"solve_linter|cgsolve_all|phqscf", "phonon_not_converged"),
@@ -196,17 +248,21 @@ _ROUTINES = _table(
 _VAGUE = _table(
     (
         (r"alloc", "out_of_memory"),
-        (r"internal|unexpected|should not|something wrong|strange|not initiali[sz]ed|called|bug\b"
-         r"|inconsistent|dimension|out[- ]of[- ]bound|not hermit|non.?hermit|mismatch|singular|not enough|lost|unverified|\bnot an? |is (not )?zero"
-         r"|initiali[sz]e|never happen|in rism|recv|occurrences",
-         "internal_error"),
+        (
+            r"internal|unexpected|should not|something wrong|strange|not initiali[sz]ed|called|bug\b"
+            r"|inconsistent|dimension|out[- ]of[- ]bound|not hermit|non.?hermit|mismatch|singular|not enough|lost|unverified|\bnot an? |is (not )?zero"
+            r"|initiali[sz]e|never happen|in rism|recv|occurrences",
+            "internal_error",
+        ),
         (r"converge", "diagonalization_failed"),
         (r"open|file|\bread|\bwrite|directory|missing", "file_error"),
-        (r"out of range|wrong|invalid|unknown|must|require|conflict|cannot|can not|specif|need"
-         r"|allowed|negative|positive|too (many|few|small|large|big|long|short)|only|should|bad\b"
-         r"|incorrect|illegal|redundant|undefined|no longer|deprecated|set\b|option|value|range|different|at least"
-         r"|larger|smaller|zero|exceed",
-         "input_error"),
+        (
+            r"out of range|wrong|invalid|unknown|must|require|conflict|cannot|can not|specif|need"
+            r"|allowed|negative|positive|too (many|few|small|large|big|long|short)|only|should|bad\b"
+            r"|incorrect|illegal|redundant|undefined|no longer|deprecated|set\b|option|value|range|different|at least"
+            r"|larger|smaller|zero|exceed",
+            "input_error",
+        ),
         (r"error|fail|problem|not found", "internal_error"),
     )
 )
@@ -252,8 +308,10 @@ def _special(routine: str, message: str) -> str | None:
         return "diagonalization_failed"
     if re.search(r"davcio|diropn", routine):
         return "disk_full" if "writ" in message else "file_error"
+    if re.search(r"card_kpoints|add_kpoints", routine):
+        return "kpoints"
     if re.search(r"read_cards|card_atomic", routine):
-        if re.search(r"species|\bnsp\b|\bnat\b|ntyp|atomic position", message):
+        if re.search(r"species|\bnsp\b|\bnat\b|ntyp|atomic.?position|specie\b", message):
             return "species_mismatch"
         return "input_error"
     if reading_input and not re.search(
@@ -270,32 +328,58 @@ _LINES = _table(
     (
         (r"no space left on device|disk quota exceeded|enospc|quota exceeded", "disk_full"),
         (r"file size limit exceeded|file too large|sigxfsz|disk full", "disk_full"),
-        (r"oom-kill|out of memory|oom killer|cannot allocate memory|std::bad_alloc", "out_of_memory"),
-        (r"insufficient virtual memory|allocation would exceed memory|error allocating \d+ bytes",
-         "out_of_memory"),
+        (
+            r"oom-kill|out of memory|oom killer|cannot allocate memory|std::bad_alloc",
+            "out_of_memory",
+        ),
+        (
+            r"insufficient virtual memory|allocation would exceed memory|error allocating \d+ bytes",
+            "out_of_memory",
+        ),
         (r"exceeded (\w+ ){0,3}memory limit|memoryerror|cuda_error_out_of_memory", "out_of_memory"),
-        (r"due to time limit|walltime .*exceeded|exceeded (its |the )?(wall|time)|time limit reached"
-         r"|timelimit|term_runlimit|job killed: walltime", "walltime"),
-        (r"error while loading shared libraries|cannot open shared object|command not found"
-         r"|no such file or directory: '?\S*pw\.x|unable to (find|launch).*executable"
-         r"|could not find an executable|execvp error|execve\(\)|exec format error"
-         r"|no module named|modulenotfounderror|permission denied.*\.x\b|\.x:? (no such|permission)",
-         "program_missing"),
-        (r"illegal instruction|please verify that (both )?the operating system and the processor"
-         r"|sigill", "illegal_instruction"),
+        (
+            r"due to time limit|walltime .*exceeded|exceeded (its |the )?(wall|time)|time limit reached"
+            r"|timelimit|term_runlimit|job killed: walltime",
+            "walltime",
+        ),
+        (
+            r"error while loading shared libraries|cannot open shared object|command not found"
+            r"|no such file or directory: '?\S*pw\.x|unable to (find|launch).*executable"
+            r"|could not find an executable|execvp error|execve\(\)|exec format error"
+            r"|no module named|modulenotfounderror|permission denied.*\.x\b|\.x:? (no such|permission)",
+            "program_missing",
+        ),
+        (
+            r"illegal instruction|please verify that (both )?the operating system and the processor"
+            r"|sigill",
+            "illegal_instruction",
+        ),
         (r"floating.point exception|sigfpe|signal 8\b", "floating_point_exception"),
-        (r"segmentation fault|sigsegv|sigbus|bus error|severe \(174\)|signal (11|7)\b",
-         "segmentation_fault"),
-        (r"sigkill|signal 9\b|killed by signal: 9|^killed$|exit code: 9\b|exit code: 137",
-         "killed"),
-        (r"sigterm|signal 15\b|^terminated$|cancelled at|killed by signal: 15|sigint|sighup"
-         r"|sigusr|node_?fail|due to node failure|preempt", "terminated"),
+        (
+            r"segmentation fault|sigsegv|sigbus|bus error|severe \(174\)|signal (11|7)\b",
+            "segmentation_fault",
+        ),
+        (
+            r"sigkill|signal 9\b|killed by signal: 9|^killed$|exit code: 9\b|exit code: 137",
+            "killed",
+        ),
+        (
+            r"sigterm|signal 15\b|^terminated$|cancelled at|killed by signal: 15|sigint|sighup"
+            r"|sigusr|node_?fail|due to node failure|preempt",
+            "terminated",
+        ),
         (r"sigabrt|signal 6\b|^aborted|core dumped|exit code: 134", "aborted"),
-        (r"severe \(\d+\)|fortran runtime error|fortran stop|at line \d+ of file|pgfio|lib-\d+ :"
-         r"|end of file during read|forrtl:", "fortran_runtime_error"),
-        (r"mpi_abort|mpirun has exited|mpirun noticed|orterun|orte_|prte|pmix|mpi_errors_are_fatal"
-         r"|not enough slots|bad termination of one of your application|fatal error in (p?mpi|internal)"
-         r"|srun: error|mpi_init|ucx +error|hydra|mpiexec", "mpi_failure"),
+        (
+            r"severe \(\d+\)|fortran runtime error|fortran stop|at line \d+ of file|pgfio|lib-\d+ :"
+            r"|end of file during read|forrtl:",
+            "fortran_runtime_error",
+        ),
+        (
+            r"mpi_abort|mpirun has exited|mpirun noticed|orterun|orte_|prte|pmix|mpi_errors_are_fatal"
+            r"|not enough slots|bad termination of one of your application|fatal error in (p?mpi|internal)"
+            r"|srun: error|mpi_init|ucx +error|hydra|mpiexec",
+            "mpi_failure",
+        ),
         (r"glibc detected|double free|corrupted|stack smashing|munmap_chunk", "aborted"),
     )
 )
