@@ -17,6 +17,7 @@ from rich.text import Text
 
 import pyacemaker
 from pyacemaker.campaign.outcome import EXIT_USAGE
+from pyacemaker.cli.oracle import oracle_app
 from pyacemaker.config.load import ConfigError, load_config
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Look at a configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(oracle_app, name="oracle")
 
 stdout = Console()
 stderr = Console(stderr=True)
