@@ -63,7 +63,7 @@ def read_result(folder: Path, output: Path, box: Atoms, ending: Ending | None = 
     ending
         How the process ended, where that is known.
     """
-    diagnosis = diagnose(evidence_of(folder, output, ending))
+    diagnosis = diagnosis_of(folder, output, ending)
     if not diagnosis.ok:
         raise NoResultError(diagnosis)
     try:
@@ -98,8 +98,8 @@ def read_result(folder: Path, output: Path, box: Atoms, ending: Ending | None = 
     return result
 
 
-def evidence_of(folder: Path, output: Path, ending: Ending | None = None) -> Evidence:
-    """Return the evidence of a run of ours, whose files have known names."""
+def diagnosis_of(folder: Path, output: Path, ending: Ending | None = None) -> Diagnosis:
+    """Return the diagnosis of a run of ours, whose files have known names."""
 
     def content(path: Path) -> str:
         try:
@@ -107,7 +107,8 @@ def evidence_of(folder: Path, output: Path, ending: Ending | None = None) -> Evi
         except OSError:
             return ""
 
-    return Evidence(content(output), output, crash=content(folder / "CRASH"), ending=ending)
+    crash = content(folder / "CRASH")
+    return diagnose(Evidence(content(output), output, crash=crash, ending=ending))
 
 
 def _from_xml(root: ET.Element, box: Atoms, diagnosis: Diagnosis) -> Result:

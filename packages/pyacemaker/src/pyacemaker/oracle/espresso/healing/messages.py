@@ -19,6 +19,7 @@ _HEAD = re.compile(
     r"(?:\(\s*(-?\d+|\*+)\s*\))?\s*:?(?:error #\s*(-?\d+|\*+))?\s*$",
     re.IGNORECASE,
 )
+_OF_DIAGONALISATION = 7  # rows at the top of _MESSAGES
 _MOST_BLOCKS, _LONGEST_BLOCK = 50, 4000
 
 
@@ -267,6 +268,40 @@ _VAGUE = _table(
     )
 )
 
+_ANY = r""
+_UNFIT = r"igcx|conflict|inconsistent dft|relativ|not impl"
+_NO_INPUT_ERROR = (
+    r"band|metallic|smearing is needed|specify occ|fixed occ|strange occ|files are missing"
+    r"|not (yet )?impl|not avail|not supp|no longer|species|\bnat\b|ntyp|ibrav|lattice|celldm"
+    r"|k.?points|pool|spin-orbit|relativistic|tetra|not prog"
+)
+# Where the same words mean different things in different routines: routine, message, class.
+_BOTH = tuple(
+    (re.compile(routine), re.compile(message), name)
+    for routine, message, name in (
+        (r"readpp|read_pseudo|read_upf|upf", r"not found", "pseudopotential_missing"),
+        (r"readpp|read_pseudo|read_upf", rf"^(?!.*({_UNFIT}))", "pseudopotential_corrupt"),
+        (r"check_atoms|sgam_at", r"^(?!.*sym)", "atoms_overlap"),
+        (r"qes_(read|bcast)|qexsd", _ANY, "restart_files_missing"),
+        (r"broyden", _ANY, "broyden_failed"),
+        (r"cell_base|latgen|abc2celldm|cell_alat", _ANY, "bad_cell"),
+        (r"davcio|diropn", r"writ", "disk_full"),
+        (r"davcio|diropn", _ANY, "file_error"),
+        (r"card_kpoints|add_kpoints", _ANY, "kpoints"),
+        (
+            r"read_cards|card_atomic",
+            r"species|\bnsp\b|\bnat\b|ntyp|atomic.?position|specie\b",
+            "species_mismatch",
+        ),
+        (r"read_cards|card_atomic", _ANY, "input_error"),
+        (
+            r"card|namelist|iosys|checkin|^input$|pos_iosys|set_occupations|^setup$|parser",
+            rf"^(?!.*({_NO_INPUT_ERROR}))",
+            "input_error",
+        ),
+    )
+)
+
 _ALIASES = {"DIAG": "diagonalization_failed", "KPOINTS": "kpoints"}
 
 
@@ -284,43 +319,14 @@ def class_of_block(block: ErrorBlock) -> str:
 
 def _special(routine: str, message: str) -> str | None:
     """Return the class where the same words mean different things in different routines."""
-    reading_input = re.search(
-        r"card|namelist|iosys|checkin|^input$|pos_iosys|set_occupations|^setup$|parser", routine
-    )
-    if re.search(r"readpp|read_pseudo|read_upf|upf", routine) and "not found" in message:
-        return "pseudopotential_missing"
-    if re.search(r"readpp|read_pseudo|read_upf", routine) and not re.search(
-        r"igcx|conflict|relativ|not impl", message
-    ):
-        return "pseudopotential_corrupt"
-    if re.search(r"check_atoms|sgam_at", routine) and "sym" not in message:
-        return "atoms_overlap"
-    if re.search(r"qes_(read|bcast)|qexsd", routine):
-        return "restart_files_missing"
-    if re.search(r"broyden", routine):
-        return "broyden_failed"
-    if re.search(r"cell_base|latgen|abc2celldm|cell_alat", routine):
-        return "bad_cell"
     if re.search(r"[cr]diaghg?$|[cr]egterg|ppcg|paro", routine) and "allocat" not in message:
-        for pattern, name in _MESSAGES[:7]:
+        for pattern, name in _MESSAGES[:_OF_DIAGONALISATION]:
             if pattern.search(message):
                 return _ALIASES.get(name, name)
         return "diagonalization_failed"
-    if re.search(r"davcio|diropn", routine):
-        return "disk_full" if "writ" in message else "file_error"
-    if re.search(r"card_kpoints|add_kpoints", routine):
-        return "kpoints"
-    if re.search(r"read_cards|card_atomic", routine):
-        if re.search(r"species|\bnsp\b|\bnat\b|ntyp|atomic.?position|specie\b", message):
-            return "species_mismatch"
-        return "input_error"
-    if reading_input and not re.search(
-        r"band|metallic|smearing is needed|specify occ|fixed occ|strange occ|files are missing"
-        r"|not (yet )?impl|not avail|not supp|no longer|species|\bnat\b|ntyp|ibrav|lattice|celldm"
-        r"|k.?points|pool|spin-orbit|relativistic|tetra|not prog",
-        message,
-    ):
-        return "input_error"
+    for of_routine, of_message, name in _BOTH:
+        if of_routine.search(routine) and of_message.search(message):
+            return name
     return None
 
 
