@@ -134,7 +134,7 @@ _MESSAGES = _table(
             "pseudopotential_unfit",
         ),
         (
-            r"(needs?|require[sd]?|only|with) (norm-conserving|us|uspp|paw|ultrasoft)\b",
+            r"(needs?|require[sd]?|only) (norm-conserving|us|uspp|paw|ultrasoft)\b",
             "pseudopotential_unfit",
         ),
         (
