@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from typing import Any
 
 import pytest
 from ase.units import Rydberg
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 from pyacemaker.cli.app import app
 from pyacemaker.oracle.espresso.attempt import Limits, Runner
 from pyacemaker.oracle.espresso.healing.classes import CLASSES, OK, UNKNOWN
-from pyacemaker.oracle.espresso.healing.diagnose import diagnose_path
+from pyacemaker.oracle.espresso.healing.diagnose import Diagnosis, diagnose_path
 from pyacemaker.oracle.espresso.healing.evidence import Ending
 from pyacemaker.oracle.espresso.healing.handlers import HANDLERS, Job
 from pyacemaker.oracle.espresso.healing.loop import Healed, Ran, heal
@@ -109,12 +110,7 @@ def healed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Healed[f
     return {name: _heal(name, root / name) for name in HEALABLE}
 
 
-def _heal(name: str, workdir: Path) -> tuple[Healed[float], float]:
-    """Heal a failing run from its input; the fault from outside hurts the first attempt only.
-
-    That first attempt is not run again here: what it left in the corpus is read.
-    """
-    case = next(case for case in provoke.CASES if case.name == name)
+def _runner(case: Any, workdir: Path) -> Runner[float]:
     espresso = quantum_espresso()
 
     def lay(folder: Path) -> None:
@@ -130,7 +126,16 @@ def _heal(name: str, workdir: Path) -> tuple[Healed[float], float]:
     def program() -> tuple[tuple[str, ...], Mapping[str, str]]:
         return espresso.pw_command(), espresso.variables(1)
 
-    runner = Runner(workdir, program, Limits(120.0), lay, read)
+    return Runner(workdir, program, Limits(120.0), lay, read)
+
+
+def _heal(name: str, workdir: Path) -> tuple[Healed[float], float]:
+    """Heal a failing run from its input; the fault from outside hurts the first attempt only.
+
+    That first attempt is not run again here: what it left in the corpus is read.
+    """
+    case = next(case for case in provoke.CASES if case.name == name)
+    runner = _runner(case, workdir)
     text = provoke.input_of(case)
 
     def run(number: int, job: Job) -> Ran[float]:
@@ -170,6 +175,31 @@ def test_no_result_is_of_other_physics(
         if done.result is not None:
             assert done.attempts[-1].physics == (), name
             assert error < 1.0, name  # meV/atom: whatever was done, it is the same label
+
+
+@pytest.mark.real
+def test_wider_smearing_is_only_a_step_on_the_way(tmp_path: Path) -> None:
+    """With the real program: smeared three times wider, then back from that density."""
+    case = next(case for case in provoke.CASES if case.name == "good-metal")
+    text = provoke.input_of(case)
+    runner = _runner(case, tmp_path)
+    wider = [handler for handler in HANDLERS if handler.restores == ("SYSTEM.degauss",)]
+
+    def run(number: int, job: Job) -> Ran[float]:
+        if number == 1:
+            return Ran(Diagnosis("scf_not_converged_oscillating", "as if"))
+        return runner(number, job)
+
+    done = heal(PwInput.parse(text), run, max_attempts=2, handlers=wider)
+    energies = [attempt.result for attempt in done.attempts[1:]]
+    standard = diagnose_path(CORPUS / "good-metal")[0].energy_Ry
+    assert standard is not None
+    assert energies[0] is not None
+    assert done.result is not None
+    assert 1000 * abs(energies[0] - standard) * Rydberg > 10 * ENOUGH_MEV
+    assert 1000 * abs(done.result - standard) * Rydberg < ENOUGH_MEV
+    steps = [diagnose_path(tmp_path / f"attempt_{n}")[0].scf_steps or 0 for n in (2, 3)]
+    assert steps[1] < steps[0]  # it did start from the density
 
 
 def _told(done: Healed[float], error_meV: float) -> str:
