@@ -77,7 +77,12 @@ def _write_faults(folder: Path, silicon: list[Atoms]) -> None:
 
 
 def _run(workdir: Path, *arguments: str, kill_after_s: float | None = None) -> int:
-    """Run the labelling, and kill it with signal 9 after so long. Returns the exit status."""
+    """Run the labelling, and kill it with signal 9 so long after it began its work.
+
+    Returns the exit status.
+    """
+    started = workdir / "started"
+    started.unlink(missing_ok=True)
     environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, str(HERE / "run_labels.py"), str(workdir), *arguments],
@@ -85,6 +90,9 @@ def _run(workdir: Path, *arguments: str, kill_after_s: float | None = None) -> i
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not started.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
     try:
         return process.wait(kill_after_s)
     except subprocess.TimeoutExpired:
@@ -115,7 +123,7 @@ def test_nothing_is_lost_nothing_doubled_and_no_wrong_label_kept(tmp_path: Path)
     assert len(store) == 0
     while statuses[-1] != 0 and len(statuses) < _MOST_ROUNDS:
         whole = len(statuses) % 2 == 0
-        statuses.append(_run(tmp_path, kill_after_s=12 if whole else chance.uniform(2, 6)))
+        statuses.append(_run(tmp_path, kill_after_s=9 if whole else chance.uniform(0.2, 4)))
         if statuses[-1] == 0 and (forgotten := _one_time_failures(store)):
             store.forget_failures()  # as --retry-failed does: faults of EMT strike once only
             assert forgotten

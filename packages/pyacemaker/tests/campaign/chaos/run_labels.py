@@ -35,6 +35,7 @@ def main() -> int:
     try:
         with ParslExecutor(2) as executor:
             for name, oracle in (("silicon", make_oracle(settings)), ("copper", make_oracle(emt))):
+                (workdir / "started").touch()
                 structures = ase.io.read(workdir / f"{name}.json", ":")
                 label_batch(structures, oracle, store, executor, lambda *_: None)
     except OSError as error:

@@ -266,3 +266,9 @@ def test_a_good_output_with_a_piece_cut_out(data: st.DataObject) -> None:
     if start <= text.index("JOB DONE."):
         assert not of(text[:start]).ok
     assert read_run(text[start:]).text
+
+
+def test_the_documentation_lists_every_class_with_its_remedy() -> None:
+    text = (Path(__file__).parents[5] / "docs" / "healing.md").read_text()
+    for found in CLASSES.values():
+        assert f"| `{found.name}` | {found.meaning} | {found.remedy} |" in text
