@@ -11,7 +11,6 @@ from ase import Atoms
 from pyacemaker.campaign import simulation
 from pyacemaker.campaign.budget import labels_left
 from pyacemaker.campaign.dataset import FREE, TEST, TRAIN, load
-from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.labelling import label_batch, too_many_failed
 from pyacemaker.generator.cold_start import cold_start
 from pyacemaker.generator.local import local_candidates

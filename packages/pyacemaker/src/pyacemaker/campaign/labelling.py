@@ -107,8 +107,7 @@ def label_batch(
     on_done(done, total)
     tasks = [_Task(atoms, oracle, store.directory, key) for key, atoms in missing.items()]
     failed_now: list[str] = []
-    tried = 0
-    for outcome in executor.map_unordered(_label_one, tasks):
+    for tried, outcome in enumerate(executor.map_unordered(_label_one, tasks), start=1):
         if isinstance(outcome.error, OracleError):
             atoms = tasks[outcome.index].atoms
             key = store.put_failure(atoms, oracle.settings(atoms), outcome.error)
@@ -117,7 +116,6 @@ def label_batch(
         elif outcome.error is not None:
             raise outcome.error
         done += 1
-        tried += 1
         on_done(done, total)
         if tried >= _SOON and len(failed_now) > _NEARLY_ALL * tried:
             raise too_many_failed(failed_now, tried, store)

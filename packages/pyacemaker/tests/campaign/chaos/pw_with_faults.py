@@ -40,22 +40,37 @@ def main() -> int:
     number = int((folder / f"{name}.number").read_text())
     struck = folder / f"{name}.struck"
     fault = "none" if struck.exists() else FAULTS[number % len(FAULTS)]
-    struck.touch()
-    if fault == "exit":
-        return 3
-    if fault == "hang":
-        print("     Program PWSCF v.7.2 starts on nothing", flush=True)
-        time.sleep(3600)
+    if fault in {"exit", "hang", "crash", "kill-campaign"}:
+        return _before_its_end(fault, command, struck)
     if fault == "file-size":
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-    if fault in {"crash", "kill-campaign"}:
+    status = subprocess.run(command, check=False).returncode
+    _spoil(fault)
+    struck.touch()
+    if fault == "cut-text":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return status
+
+
+def _before_its_end(fault: str, command: list[str], struck: Path) -> int:
+    if fault == "hang":
+        print("     Program PWSCF v.7.2 starts on nothing", flush=True)
+        time.sleep(2)
+        struck.touch()
+        time.sleep(3600)
+    if fault != "exit":
         child = subprocess.Popen(command)
         time.sleep(0.7)
-        if fault == "kill-campaign":
-            os.kill(os.getppid(), signal.SIGKILL)  # and the kernel kills us with it
         child.kill()
+    struck.touch()
+    if fault == "kill-campaign":
+        os.kill(os.getppid(), signal.SIGKILL)  # and the kernel kills us with it
+    if fault == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
-    status = subprocess.run(command, check=False).returncode
+    return 3
+
+
+def _spoil(fault: str) -> None:
     xml = Path("out/pwscf.save/data-file-schema.xml")
     if fault == "cut-xml":
         data = xml.read_bytes()
@@ -65,12 +80,12 @@ def main() -> int:
         energy = re.findall(r"<etot>(.*?)</etot>", text)[-1]
         xml.write_text(text.replace(energy, f"{float(energy) - 0.01:.15e}"))
     elif fault == "other-structure":
-        xml.write_text(re.sub(r'(<atom name="Si" index="2">)\S+', r"\g<1>1.0e-1", xml.read_text()))
+        text = xml.read_text()
+        changed = re.sub(r'(<atom name="Si" index="2">)\S+', r"\g<1>1.0e-1", text)
+        assert changed != text
+        xml.write_text(changed)
     elif fault == "cut-text":
-        size = Path("pw.out").stat().st_size
-        os.truncate("pw.out", size // 2)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return status
+        os.truncate("pw.out", Path("pw.out").stat().st_size // 2)
 
 
 if __name__ == "__main__":

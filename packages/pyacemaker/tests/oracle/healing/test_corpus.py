@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from typing import Any
 
 import pytest
 from ase.units import Rydberg
@@ -19,7 +18,8 @@ from typer.testing import CliRunner
 from pyacemaker.cli.app import app
 from pyacemaker.oracle.espresso.attempt import Limits, Runner
 from pyacemaker.oracle.espresso.healing.classes import CLASSES, OK, UNKNOWN
-from pyacemaker.oracle.espresso.healing.diagnose import Diagnosis, diagnose_path
+from pyacemaker.oracle.espresso.healing.diagnose import diagnose_path
+from pyacemaker.oracle.espresso.healing.diagnosis import Diagnosis
 from pyacemaker.oracle.espresso.healing.evidence import Ending
 from pyacemaker.oracle.espresso.healing.handlers import HANDLERS, Job
 from pyacemaker.oracle.espresso.healing.loop import Healed, Ran, heal

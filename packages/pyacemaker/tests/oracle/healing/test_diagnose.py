@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from pyacemaker.cli.app import app
 from pyacemaker.oracle.espresso.healing.classes import CLASSES, OK
-from pyacemaker.oracle.espresso.healing.diagnose import Diagnosis, diagnose, diagnose_path
+from pyacemaker.oracle.espresso.healing.diagnose import diagnose, diagnose_path
+from pyacemaker.oracle.espresso.healing.diagnosis import Diagnosis
+from pyacemaker.oracle.espresso.healing.error_blocks import error_blocks
 from pyacemaker.oracle.espresso.healing.evidence import Ending, Evidence
-from pyacemaker.oracle.espresso.healing.messages import error_blocks
 from pyacemaker.oracle.espresso.healing.run_text import decoded, read_run
 
 HEAD = "     Program PWSCF v.7.2 starts on  1Jan2024 at  0: 0: 0\n"
@@ -38,7 +39,8 @@ PIECES = (
     "     stopping ...\n", "     convergence NOT achieved after 100 iterations: stopping\n",
     "     estimated scf accuracy    <       NaN Ry\n", "!    total energy = ******** Ry\n",
     "     estimated scf accuracy    <       1.0E-999 Ry\n", "     number of atoms/cell      = 9\n",
-    "     total magnetization       =     0.00 Bohr mag/cell\n", "     BFGS Geometry Optimization\n",
+    "     total magnetization       =     0.00 Bohr mag/cell\n",
+    "     BFGS Geometry Optimization\n",
     "     lattice parameter (alat)  =      1E308  a.u.\n", "a(1) = (   1E308  1E308 0.0 )\n",
     "     Maximum CPU time exceeded\n", "forrtl: severe (174): SIGSEGV\n", "Killed\n",
     "     c_bands: 99999999999999999999 eigenvalues not converged\n", "\x00\x00\x00",
@@ -166,7 +168,8 @@ def test_how_the_process_ended(ending: Ending | None, name: str) -> None:
 
 
 def test_processes_that_write_into_each_others_blocks_say_it_once() -> None:
-    one = f"{BARS}     task #         {{}}\n     from cdiaghg : error #  {{}}\n     zhegvd failed\n{BARS}"
+    said = "     from cdiaghg : error #  {}\n     zhegvd failed\n"
+    one = f"{BARS}     task #         {{}}\n{said}{BARS}"
     text = HEAD + "".join(one.format(i, 12) for i in range(8))
     assert [b.routine for b in error_blocks(text)] == ["cdiaghg"]
     assert of(text).name == "diagonalization_failed"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pyacemaker.oracle.espresso.attempt import without_parallel_options
 from pyacemaker.oracle.espresso.healing.classes import CLASSES
-from pyacemaker.oracle.espresso.healing.diagnose import Diagnosis
+from pyacemaker.oracle.espresso.healing.diagnosis import Diagnosis
 from pyacemaker.oracle.espresso.healing.handlers import HANDLERS, Handler, Job
 from pyacemaker.oracle.espresso.healing.history import SCF, Setting, why_not_converged
 from pyacemaker.oracle.espresso.healing.loop import RESTORED, Ran, heal

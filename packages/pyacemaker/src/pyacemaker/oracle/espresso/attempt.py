@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from pyacemaker.files import write_whole
 from pyacemaker.oracle.base import OracleError
-from pyacemaker.oracle.espresso.healing.diagnose import Diagnosis
+from pyacemaker.oracle.espresso.healing.diagnosis import Diagnosis
 from pyacemaker.oracle.espresso.healing.evidence import RECORD, Ending
 from pyacemaker.oracle.espresso.healing.handlers import Job
 from pyacemaker.oracle.espresso.healing.loop import Ran

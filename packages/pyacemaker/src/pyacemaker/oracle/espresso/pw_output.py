@@ -14,7 +14,8 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree, Rydberg
 
-from pyacemaker.oracle.espresso.healing.diagnose import Diagnosis, diagnose
+from pyacemaker.oracle.espresso.healing.diagnose import diagnose
+from pyacemaker.oracle.espresso.healing.diagnosis import Diagnosis
 from pyacemaker.oracle.espresso.healing.evidence import Ending, Evidence
 from pyacemaker.oracle.espresso.healing.run_text import read_text
 from pyacemaker.oracle.espresso.pw_input import OUT_FOLDER, PREFIX

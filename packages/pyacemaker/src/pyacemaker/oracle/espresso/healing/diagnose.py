@@ -6,20 +6,16 @@ import math
 import re
 import signal
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from pyacemaker.oracle.espresso.healing.classes import CLASSES, OK, UNKNOWN
+from pyacemaker.oracle.espresso.healing.classes import OK, UNKNOWN
+from pyacemaker.oracle.espresso.healing.diagnosis import Diagnosis
+from pyacemaker.oracle.espresso.healing.error_blocks import ErrorBlock, error_blocks
 from pyacemaker.oracle.espresso.healing.evidence import Ending, Evidence, gather
 from pyacemaker.oracle.espresso.healing.history import why_not_converged
-from pyacemaker.oracle.espresso.healing.messages import (
-    ErrorBlock,
-    class_of_block,
-    class_of_line,
-    error_blocks,
-)
+from pyacemaker.oracle.espresso.healing.messages import class_of_block
 from pyacemaker.oracle.espresso.healing.run_text import RunText, read_run
+from pyacemaker.oracle.espresso.healing.system_lines import class_of_line
 
 _SIGNALS = {
     signal.SIGKILL: "killed",
@@ -66,53 +62,6 @@ _PLAIN_SIGNS = (
     ("not orthogonal operation", "symmetry"),
 )
 _NAMELIST = re.compile(r"(?im)^\s*&(control|system|electrons|inputph|path|inputpp)\b")
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """The class of a run and what it rests on.
-
-    `name` is the class (`CLASSES`, or ``ok``), `evidence` the line or the words that decided,
-    `remedy` what would be done, `notes` what else was seen.
-    """
-
-    name: str
-    evidence: str
-    program: str | None = None
-    version: str | None = None
-    calculation: str | None = None
-    converged: bool | None = None
-    scf_steps: int | None = None
-    energy_Ry: float | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Say whether the run came to a good end."""
-        return self.name == OK
-
-    @property
-    def family(self) -> str:
-        """Return the family of the class."""
-        return OK if self.ok else CLASSES[self.name].family
-
-    @property
-    def remedy(self) -> str:
-        """Return what is done about it, in words."""
-        return "nothing to do" if self.ok else CLASSES[self.name].remedy
-
-    def as_dict(self, path: Path | None = None) -> dict[str, Any]:
-        """Return plain values, for JSON."""
-        told = asdict(self)
-        name = told.pop("name")
-        return {
-            "class": name,
-            "family": self.family,
-            "remedy": self.remedy,
-            **told,
-            "notes": list(self.notes),
-            "file": None if path is None else str(path),
-        }
 
 
 def diagnose_path(path: Path) -> tuple[Diagnosis, Path | None]:
@@ -273,8 +222,7 @@ def _of_the_system(evidence: Evidence, run: RunText) -> Verdict | None:
     for name in _SPECIFIC_FIRST:
         if name in found:
             if name == "fortran_runtime_error":
-                name = _what_was_read(texts, run)
-                return name, found["fortran_runtime_error"]
+                return _what_was_read(texts, run), found[name]
             return name, found[name]
     return None
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from pyacemaker.oracle.espresso.healing.classes import UNKNOWN
-from pyacemaker.oracle.espresso.healing.diagnose import Diagnosis
+from pyacemaker.oracle.espresso.healing.diagnosis import Diagnosis
 from pyacemaker.oracle.espresso.healing.pw_input_text import PwInput
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from pyacemaker.oracle.espresso.healing.classes import OK
-from pyacemaker.oracle.espresso.healing.diagnose import Diagnosis
+from pyacemaker.oracle.espresso.healing.diagnosis import Diagnosis
 from pyacemaker.oracle.espresso.healing.handlers import HANDLERS, Case, Handler, Job
 from pyacemaker.oracle.espresso.healing.pw_input_text import PwInput, differences
 

@@ -1,81 +1,20 @@
-"""What programs say when they stop, and the class of failure it means.
+"""What Quantum ESPRESSO says when it stops, and the class of failure it means.
 
-Three tables, each tried from top to bottom: messages of Quantum ESPRESSO's own error
-blocks (``Error in routine ROUTINE (n): MESSAGE``), the routines themselves where the
-message says nothing, and lines that the operating system, MPI, run-times and batch
-systems leave in an output. The patterns are against lower case with single blanks.
+Three tables, each tried from top to bottom: what the same words mean in one routine or
+another, messages (``Error in routine ROUTINE (n): MESSAGE``), and the routines themselves
+where the message says nothing.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from pyacemaker.oracle.espresso.healing.classes import UNKNOWN
+from pyacemaker.oracle.espresso.healing.error_blocks import ErrorBlock
+from pyacemaker.oracle.espresso.healing.patterns import plain, table
 
-_BARS = re.compile(r"^[ \t]*%{20,}[ \t]*\r?$", re.MULTILINE)
-_HEAD = re.compile(
-    r"(?:error in routine|from|error:? in|error from routine)\s+(.*?)\s*"
-    r"(?:\(\s*(-?\d+|\*+)\s*\))?\s*:?(?:error #\s*(-?\d+|\*+))?\s*$",
-    re.IGNORECASE,
-)
 _OF_DIAGONALISATION = 7  # rows at the top of _MESSAGES
-_MOST_BLOCKS, _LONGEST_BLOCK = 50, 4000
-
-
-@dataclass(frozen=True)
-class ErrorBlock:
-    """An error message of the program: where it was raised and what it says."""
-
-    routine: str
-    message: str
-
-    @property
-    def line(self) -> str:
-        """Return the block as one line."""
-        return f"{self.routine}: {self.message}" if self.routine else self.message
-
-
-def error_blocks(text: str) -> list[ErrorBlock]:
-    """Return the messages between lines of per cent signs, in order, without repetition.
-
-    Every process of a parallel run writes the same block, often into each other's lines.
-    """
-    pieces = _BARS.split(text)
-    blocks: list[ErrorBlock] = []
-    for piece in pieces[1 : 2 * _MOST_BLOCKS]:
-        block = _block(piece[:_LONGEST_BLOCK])
-        if block is not None and block not in blocks:
-            blocks.append(block)
-    return blocks
-
-
-def _block(piece: str) -> ErrorBlock | None:
-    lines = [line.strip(" %\t\r") for line in piece.splitlines()]
-    lines = [line for line in lines if line]
-    if not lines or lines[0].lower().startswith("stopping"):
-        return None
-    for number, line in enumerate(lines[:4]):
-        if head := _HEAD.fullmatch(line):
-            said = []
-            for following in lines[number + 1 : number + 9]:
-                if following.lower().startswith(("stopping", "task #")):
-                    break
-                said.append(following)
-            return ErrorBlock(head[1].strip(" :"), " ".join(said)[:400])
-    if len(lines) <= 8 and any("error" in line.lower() for line in lines):
-        return ErrorBlock("", " ".join(lines)[:400])
-    return None
-
-
-Table = tuple[tuple[re.Pattern[str], str], ...]
-
-
-def _table(rows: tuple[tuple[str, str], ...]) -> Table:
-    return tuple((re.compile(pattern), name) for pattern, name in rows)
-
-
-_MESSAGES = _table(
+_MESSAGES = table(
     (
         # ---- diagonalisation
         (r"problems? (computing|with) cholesky|cholesky|dpotrf|zpotrf", "cholesky_failed"),
@@ -175,7 +114,8 @@ _MESSAGES = _table(
         (r"no space left|quota exceeded|file too large|disk full", "disk_full"),
         (r"error (while )?writing|writing (file|to)", "disk_full"),
         (
-            r"error (while )?(reading|opening) (from )?file|(cannot|could not|unable to) (open|read|write)",
+            r"error (while )?(reading|opening) (from )?file"
+            r"|(cannot|could not|unable to) (open|read|write)",
             "file_error",
         ),
         # ---- input
@@ -187,7 +127,8 @@ _MESSAGES = _table(
         (r"(ntyp|nsp|nat)\b.*(range|wrong|zero|less|large)|number of atoms", "species_mismatch"),
         (r"ibrav|lattice|celldm|cell parameters|cell_?parameters|unit cell|volume is", "bad_cell"),
         (
-            r"not \(?(yet )?\)?(implemented|available|supported|programmed|allowed|tested|coded|possible)",
+            r"not \(?(yet )?\)?"
+            r"(implemented|available|supported|programmed|allowed|tested|coded|possible)",
             "not_implemented",
         ),
         (
@@ -197,10 +138,11 @@ _MESSAGES = _table(
     )
 )
 
-_ROUTINES = _table(
+_ROUTINES = table(
     (
         (
-            r"[cr]diagh|diaghg|egterg|david|c_bands|ppcg|paro|rmm|ccgdiag|rcgdiag|rotate_|qr\b|cgsolve",
+            r"[cr]diagh|diaghg|egterg|david|c_bands|ppcg|paro|rmm|ccgdiag|rcgdiag"
+            r"|rotate_|qr\b|cgsolve",
             "diagonalization_failed",
         ),
         (r"broyden", "broyden_failed"),
@@ -213,7 +155,8 @@ _ROUTINES = _table(
         (r"check_atoms|sgam_at", "atoms_overlap"),
         (r"cell_base|latgen|abc2celldm|recips|at2celldm|cell_alat|movecell", "bad_cell"),
         (
-            r"checkallsym|sgam|symm|sym_|_sym|coset|inverse_s|divide_class|find_group|irr_?rap|rotation"
+            r"checkallsym|sgam|symm|sym_|_sym|coset|inverse_s|divide_class"
+            r"|find_group|irr_?rap|rotation"
             r"|which_c2|is_d2|d_matrix|versor|angle_rot|laue|tipo_sym|smallg|star_q|set_irr",
             "symmetry",
         ),
@@ -224,7 +167,8 @@ _ROUTINES = _table(
         (r"fft|realspace_grid|good_order|data_structure", "fft_grid"),
         (r"efermi", "fermi_energy_not_found"),
         (
-            r"card|read_namelists|iosys|checkin|bcast_ns|namelist|\binput\b|input_parser|parser|field"
+            r"card|read_namelists|iosys|checkin|bcast_ns|namelist|\binput\b"
+            r"|input_parser|parser|field"
             r"|read_line|_input|readin|setup|set_occupations|set_cutoff|occupations|phq_readin"
             r"|pos_iosys|hubbard|_check$|dftu|version|sub_name",
             "input_error",
@@ -246,12 +190,14 @@ _ROUTINES = _table(
     )
 )
 
-_VAGUE = _table(
+_VAGUE = table(
     (
         (r"alloc", "out_of_memory"),
         (
-            r"internal|unexpected|should not|something wrong|strange|not initiali[sz]ed|called|bug\b"
-            r"|inconsistent|dimension|out[- ]of[- ]bound|not hermit|non.?hermit|mismatch|singular|not enough|lost|unverified|\bnot an? |is (not )?zero"
+            r"internal|unexpected|should not|something wrong|strange"
+            r"|not initiali[sz]ed|called|bug\b"
+            r"|inconsistent|dimension|out[- ]of[- ]bound|not hermit|non.?hermit"
+            r"|mismatch|singular|not enough|lost|unverified|\bnot an? |is (not )?zero"
             r"|initiali[sz]e|never happen|in rism|recv|occurrences",
             "internal_error",
         ),
@@ -259,8 +205,10 @@ _VAGUE = _table(
         (r"open|file|\bread|\bwrite|directory|missing", "file_error"),
         (
             r"out of range|wrong|invalid|unknown|must|require|conflict|cannot|can not|specif|need"
-            r"|allowed|negative|positive|too (many|few|small|large|big|long|short)|only|should|bad\b"
-            r"|incorrect|illegal|redundant|undefined|no longer|deprecated|set\b|option|value|range|different|at least"
+            r"|allowed|negative|positive"
+            r"|too (many|few|small|large|big|long|short)|only|should|bad\b"
+            r"|incorrect|illegal|redundant|undefined|no longer|deprecated|set\b"
+            r"|option|value|range|different|at least"
             r"|larger|smaller|zero|exceed",
             "input_error",
         ),
@@ -307,11 +255,11 @@ _ALIASES = {"DIAG": "diagonalization_failed", "KPOINTS": "kpoints"}
 
 def class_of_block(block: ErrorBlock) -> str:
     """Return the class of failure an error block means; UNKNOWN where nothing matches."""
-    routine, message = _plain(block.routine), _plain(block.message)
+    routine, message = plain(block.routine), plain(block.message)
     if (special := _special(routine, message)) is not None:
         return special
-    for table, text in ((_MESSAGES, message), (_ROUTINES, routine), (_VAGUE, message)):
-        for pattern, name in table:
+    for rows, text in ((_MESSAGES, message), (_ROUTINES, routine), (_VAGUE, message)):
+        for pattern, name in rows:
             if pattern.search(text):
                 return _ALIASES.get(name, name)
     return "internal_error" if routine else UNKNOWN  # a check of the program's own
@@ -328,79 +276,3 @@ def _special(routine: str, message: str) -> str | None:
         if of_routine.search(routine) and of_message.search(message):
             return name
     return None
-
-
-_LINES = _table(
-    (
-        (r"no space left on device|disk quota exceeded|enospc|quota exceeded", "disk_full"),
-        (r"file size limit exceeded|file too large|sigxfsz|disk full", "disk_full"),
-        (
-            r"oom-kill|out of memory|oom killer|cannot allocate memory|std::bad_alloc",
-            "out_of_memory",
-        ),
-        (
-            r"insufficient virtual memory|allocation would exceed memory|error allocating \d+ bytes",
-            "out_of_memory",
-        ),
-        (r"exceeded (\w+ ){0,3}memory limit|memoryerror|cuda_error_out_of_memory", "out_of_memory"),
-        (
-            r"due to time limit|walltime .*exceeded|exceeded (its |the )?(wall|time)|time limit reached"
-            r"|timelimit|term_runlimit|job killed: walltime",
-            "walltime",
-        ),
-        (
-            r"error while loading shared libraries|cannot open shared object|command not found"
-            r"|no such file or directory: '?\S*pw\.x|unable to (find|launch).*executable"
-            r"|could not find an executable|execvp error|execve\(\)|exec format error"
-            r"|no module named|modulenotfounderror|permission denied.*\.x\b|\.x:? (no such|permission)",
-            "program_missing",
-        ),
-        (
-            r"illegal instruction|please verify that (both )?the operating system and the processor"
-            r"|sigill",
-            "illegal_instruction",
-        ),
-        (r"floating.point exception|sigfpe|signal 8\b", "floating_point_exception"),
-        (
-            r"segmentation fault|sigsegv|sigbus|bus error|severe \(174\)|signal (11|7)\b",
-            "segmentation_fault",
-        ),
-        (
-            r"sigkill|signal 9\b|killed by signal: 9|^killed$|exit code: 9\b|exit code: 137",
-            "killed",
-        ),
-        (
-            r"sigterm|signal 15\b|^terminated$|cancelled at|killed by signal: 15|sigint|sighup"
-            r"|sigusr|node_?fail|due to node failure|preempt",
-            "terminated",
-        ),
-        (r"sigabrt|signal 6\b|^aborted|core dumped|exit code: 134", "aborted"),
-        (
-            r"severe \(\d+\)|fortran runtime error|fortran stop|at line \d+ of file|pgfio|lib-\d+ :"
-            r"|end of file during read|forrtl:",
-            "fortran_runtime_error",
-        ),
-        (
-            r"mpi_abort|mpirun has exited|mpirun noticed|orterun|orte_|prte|pmix|mpi_errors_are_fatal"
-            r"|not enough slots|bad termination of one of your application|fatal error in (p?mpi|internal)"
-            r"|srun: error|mpi_init|ucx +error|hydra|mpiexec",
-            "mpi_failure",
-        ),
-        (r"glibc detected|double free|corrupted|stack smashing|munmap_chunk", "aborted"),
-    )
-)
-
-
-def class_of_line(line: str) -> str | None:
-    """Return the class a line of the system, a run-time or a batch system means, or None."""
-    plain = _plain(line)
-    if not plain or len(plain) > 2000:
-        return None
-    for pattern, name in _LINES:
-        if pattern.search(plain):
-            return name
-    return None
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())

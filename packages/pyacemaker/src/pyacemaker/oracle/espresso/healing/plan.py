@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyacemaker.oracle.espresso.healing.diagnose import Diagnosis
+from pyacemaker.oracle.espresso.healing.diagnosis import Diagnosis
 from pyacemaker.oracle.espresso.healing.evidence import gather
 from pyacemaker.oracle.espresso.healing.handlers import HANDLERS, Case, Job
 from pyacemaker.oracle.espresso.healing.pw_input_text import PwInput, differences
