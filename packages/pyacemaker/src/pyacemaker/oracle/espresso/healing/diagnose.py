@@ -95,7 +95,7 @@ Verdict = tuple[str, str]
 
 
 def _decide(evidence: Evidence, run: RunText) -> Verdict:
-    finished = _came_to_its_end(run)
+    finished = run.came_to_its_end
     steps: tuple[Callable[[], Verdict | None], ...] = (
         lambda: _of_error_blocks(evidence, run, finished),
         lambda: _of_images(evidence),
@@ -115,10 +115,6 @@ def _decide(evidence: Evidence, run: RunText) -> Verdict:
         if (verdict := step()) is not None:
             return verdict
     return OK, _good_word(run)
-
-
-def _came_to_its_end(run: RunText) -> bool:
-    return "job_done" in run.said
 
 
 def _of_error_blocks(evidence: Evidence, run: RunText, finished: bool) -> Verdict | None:
@@ -256,7 +252,7 @@ def _of_what_is_there(evidence: Evidence, run: RunText) -> Verdict | None:
         return "no_output", f"there is no output, or it is empty{status}"
     lower = text.lower()
     if run.program is None and not run.scfs:
-        if any(word in lower for word in ("input file", "waiting for input")):
+        if "waiting for input" in lower:
             return "input_missing", run.last_line
         if not _looks_like_output(lower):
             return "not_an_output", f"its last line: {run.last_line}"

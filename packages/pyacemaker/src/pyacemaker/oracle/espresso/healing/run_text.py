@@ -29,9 +29,16 @@ _ALAT = re.compile(rf"lattice parameter \(a(?:lat|_0)\)\s*=\s*({_NUMBER})")
 _THRESHOLD = re.compile(rf"convergence threshold\s*=\s*({_NUMBER})")
 _ATOMS = re.compile(r"number of atoms/cell\s*=\s*(\d+)")
 _NEGATIVE = re.compile(rf"negative rho \(up, down\):\s*({_NUMBER})\s+({_NUMBER})")
+# The times at the end: all that programs before version 5 (and some since) end with.
+_CLOCK = re.compile(r"^\s+(davcio|fft_?\w*|cft3\w*|read_\w+|compbs\w*)\s*:\s+.*CPU")
 _TAG = (
     # words whose mere presence says something
     ("job_done", "JOB DONE."),
+    ("job_done", "END JOB "),  # xspectra.x
+    ("job_done", "End of All-electron run"),  # ld1.x, as the next two
+    ("job_done", "End of Pseudopotential Generation run"),
+    ("job_done", "End of Pseudopotential Test run"),
+    ("job_done", "functionality-dependent EPW.bib file"),  # epw.x
     ("walltime", "Maximum CPU time exceeded"),
     ("stopped", "Program stopped by user request"),
     ("band_end", "End of band structure calculation"),
@@ -82,6 +89,14 @@ class RunText:
     most_negative_density: float = 0.0
     setting: Setting = field(default_factory=Setting)
     last_line: str = ""
+
+    @property
+    def came_to_its_end(self) -> bool:
+        """Say whether the program says that it is done."""
+        if "job_done" in self.said:
+            return True
+        old = (self.version or "9").lstrip("v")[:2] in {"2.", "3.", "4."}
+        return "clocks" in self.said and (old or self.program not in {"PWSCF", "CP", None})
 
     @property
     def scf(self) -> SCF | None:
@@ -190,6 +205,8 @@ class _Reader:
         for word, rule in self._rules:
             if word in lower:
                 rule(line)
+        if "cpu" in lower and _CLOCK.match(line):
+            self.run.said.add("clocks")
         if ("total energy" in lower or "scf accuracy" in lower or "force" in lower) and (
             "=" in lower or "<" in lower
         ):
