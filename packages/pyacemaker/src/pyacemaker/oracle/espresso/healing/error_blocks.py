@@ -11,6 +11,11 @@ _HEAD = re.compile(
     r"(?:\(\s*(-?\d+|\*+)\s*\))?\s*:?(?:error #\s*(-?\d+|\*+))?\s*$",
     re.IGNORECASE,
 )
+_BARE = re.compile(
+    r"^[ \t%]*(?:error in routine[ \t]+|from[ \t]+)([^\n:(]{1,80}?)[ \t]*"
+    r"(?:\([ \t]*-?[\d*]+[ \t]*\)[ \t]*:|:[ \t]*error #[ \t]*-?[\d*]+)[ \t]*\n?([^\n]{0,400})",
+    re.IGNORECASE | re.MULTILINE,
+)
 _MOST_BLOCKS, _LONGEST_BLOCK = 50, 4000
 
 
@@ -38,7 +43,19 @@ def error_blocks(text: str) -> list[ErrorBlock]:
         block = _block(piece[:_LONGEST_BLOCK])
         if block is not None and block not in blocks:
             blocks.append(block)
-    return blocks
+    return blocks or _without_bars(text)
+
+
+def _without_bars(text: str) -> list[ErrorBlock]:
+    """Return the messages of a text whose bars were left out, as where people quote it."""
+    found: list[ErrorBlock] = []
+    for match in _BARE.finditer(text):
+        block = ErrorBlock(match[1].strip(), " ".join(match[2].split())[:400])
+        if block not in found:
+            found.append(block)
+        if len(found) >= _MOST_BLOCKS:
+            break
+    return found
 
 
 def _block(piece: str) -> ErrorBlock | None:

@@ -146,6 +146,7 @@ _ROUTINES = table(
             "diagonalization_failed",
         ),
         (r"broyden", "broyden_failed"),
+        (r"^ortho|_ortho|gram", "diagonalization_failed"),
         (r"mix_rho", "scf_not_converged"),
         (
             r"readpp|read_pseudo|read_upf|upf|average_pp|init_vloc|init_us|simpson|vloc|psx",

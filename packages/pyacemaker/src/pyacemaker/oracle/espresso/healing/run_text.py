@@ -17,6 +17,7 @@ _LONGEST_LINE = 2000
 _PROGRAM = re.compile(r"^\s*Program (\S[\w .+-]*?) v\.? ?(\S+)\s+.*starts", re.IGNORECASE)
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?"
 _NOT_A_NUMBER = re.compile(r"(?i)(?<![a-z])[-+]?(nan|inf(inity)?)(?![a-z])|\*{4,}")
+_NAN = re.compile(r"\bnan\b")
 _ACCURACY = re.compile(rf"estimated scf accuracy\s+<\s*({_NUMBER})")
 _ENERGY = re.compile(rf"^(!!?)?\s*total energy\s*=\s*({_NUMBER})\s*Ry")
 _MOMENT = re.compile(rf"(total|absolute) magnetization\s*=\s*((?:{_NUMBER}\s+){{1,3}})")
@@ -207,9 +208,7 @@ class _Reader:
                 rule(line)
         if "cpu" in lower and _CLOCK.match(line):
             self.run.said.add("clocks")
-        if ("total energy" in lower or "scf accuracy" in lower or "force" in lower) and (
-            "=" in lower or "<" in lower
-        ):
+        if _may_hold_nan(lower):
             self._look_for_nan(line)
 
     def finish(self) -> None:
@@ -304,6 +303,13 @@ class _Reader:
     def _look_for_nan(self, line: str) -> None:
         if self.run.not_a_number is None and _NOT_A_NUMBER.search(line):
             self.run.not_a_number = " ".join(line.split())[:200]
+
+
+def _may_hold_nan(lower: str) -> bool:
+    if any(word in lower for word in ("total energy", "scf accuracy", "force")):
+        return "=" in lower or "<" in lower
+    said = any(word in lower for word in ("fermi", "p=", "magnetization"))
+    return said and _NAN.search(lower) is not None
 
 
 def _float(text: str) -> float:

@@ -17,7 +17,11 @@ _LINES = table(
             r"|error allocating \d+ bytes",
             "out_of_memory",
         ),
-        (r"exceeded (\w+ ){0,3}memory limit|memoryerror|cuda_error_out_of_memory", "out_of_memory"),
+        (
+            r"exceeded (\w+ ){0,3}memory limit|\bv?mem\b.*exceeded|memoryerror"
+            r"|cuda_error_out_of_memory",
+            "out_of_memory",
+        ),
         (
             r"due to time limit|walltime .*exceeded"
             r"|exceeded (its |the )?(wall|time)|time limit reached"
@@ -25,7 +29,8 @@ _LINES = table(
             "walltime",
         ),
         (
-            r"error while loading shared libraries|cannot open shared object|command not found"
+            r"error while loading shared libraries|cannot open shared object|symbol lookup error"
+            r"|(\.x|mpirun|mpiexec|srun|pw): command not found|glibc\w*_[\d.]+'? not found"
             r"|no such file or directory: '?\S*pw\.x|unable to (find|launch).*executable"
             r"|could not find an executable|execvp error|execve\(\)|exec format error"
             r"|no module named|modulenotfounderror|permission denied.*\.x\b"
@@ -39,7 +44,8 @@ _LINES = table(
         ),
         (r"floating.point exception|sigfpe|signal 8\b", "floating_point_exception"),
         (
-            r"segmentation fault|sigsegv|sigbus|bus error|severe \(174\)|signal (11|7)\b",
+            r"exit code: 139\b|segmentation fault"
+            r"|sigsegv|sigbus|bus error|severe \(174\)|signal (11|7)\b",
             "segmentation_fault",
         ),
         (
@@ -53,7 +59,8 @@ _LINES = table(
         ),
         (r"sigabrt|signal 6\b|^aborted|core dumped|exit code: 134", "aborted"),
         (
-            r"severe \(\d+\)|fortran runtime error|fortran stop|at line \d+ of file|pgfio|lib-\d+ :"
+            r"accelerator fatal error|cuda\w* (error|fail)|severe \(\d+\)"
+            r"|fortran runtime error|fortran stop|at line \d+ of file|pgfio|lib-\d+ :"
             r"|end of file during read|forrtl:",
             "fortran_runtime_error",
         ),
