@@ -10,6 +10,7 @@ import hashlib
 import os
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -76,31 +77,45 @@ def _write_faults(folder: Path, silicon: list[Atoms]) -> None:
         (folder / f"{name}.number").write_text(str(number))
 
 
-def _run(workdir: Path, *arguments: str, kill_after_s: float | None = None) -> int:
-    """Run the labelling, and kill it with signal 9 so long after it began its work.
+class Labelling:
+    """Starts the labelling again and again, and kills it with signal 9."""
 
-    Returns the exit status.
-    """
-    started = workdir / "started"
-    started.unlink(missing_ok=True)
-    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "run_labels.py"), str(workdir), *arguments],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while process.poll() is None and not started.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    try:
-        return process.wait(kill_after_s)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        return process.wait()
+    def __init__(self, workdir: Path) -> None:
+        self.started = workdir / "started"
+        self.launcher = subprocess.Popen(
+            [sys.executable, str(HERE / "run_labels.py"), str(workdir)],
+            env=os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def run(self, kill_after_s: float, most_bytes: int | None = None) -> int:
+        """Run it, and kill it so long after it began its work. Returns the exit status."""
+        assert self.launcher.stdin is not None
+        assert self.launcher.stdout is not None
+        self.started.unlink(missing_ok=True)
+        self.launcher.stdin.write(f"{most_bytes or ''}\n")
+        self.launcher.stdin.flush()
+        child = int(self.launcher.stdout.readline())
+        deadline = time.monotonic() + 60
+        while not self.started.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        ready, _, _ = select.select([self.launcher.stdout], [], [], kill_after_s)
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+        return int(self.launcher.stdout.readline())
+
+    def close(self) -> None:
+        """End the launcher."""
+        self.launcher.kill()
+        self.launcher.communicate()
 
 
-def test_nothing_is_lost_nothing_doubled_and_no_wrong_label_kept(tmp_path: Path) -> None:
+def test_nothing_is_lost_nothing_doubled_and_no_wrong_label_kept(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     rng = np.random.default_rng(7)
     copper, silicon = _copper(rng), _silicon(rng)
     ase.io.write(tmp_path / "copper.json", copper)
@@ -119,10 +134,13 @@ def test_nothing_is_lost_nothing_doubled_and_no_wrong_label_kept(tmp_path: Path)
 
     chance = random.Random(5)
     statuses: list[int] = []
-    statuses.append(_run(tmp_path, "900", kill_after_s=30))  # a disk that is full from the start
+    labelling = Labelling(tmp_path)
+    request.addfinalizer(labelling.close)
+    statuses.append(labelling.run(30, most_bytes=900))  # a disk that is full from the start
+    assert statuses == [5]
     assert len(store) == 0
     while statuses[-1] != 0 and len(statuses) < _MOST_ROUNDS:
-        statuses.append(_run(tmp_path, kill_after_s=_patience(statuses, store, chance)))
+        statuses.append(labelling.run(_patience(statuses, store, chance)))
         if statuses[-1] == 0 and _one_time_failures(store):
             store.forget_failures()  # as --retry-failed does: faults of EMT strike once only
             statuses.append(-1)
@@ -156,7 +174,7 @@ def _patience(statuses: list[int], store: LabelStore, chance: random.Random) -> 
     silicon = sum(label.settings["code"] == "espresso" for label in store)
     if len(statuses) > 1 and silicon < _SILICON:
         return 60.0
-    return chance.uniform(0.5, 4) if len(statuses) % 3 else 8.0
+    return chance.uniform(0.2, 2) if len(statuses) % 3 else 5.0
 
 
 def _one_time_failures(store: LabelStore) -> int:

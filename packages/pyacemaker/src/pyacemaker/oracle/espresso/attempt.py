@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -103,6 +103,8 @@ class Runner(Generic[R]):
         ending = _ending(finished)
         _record(folder, finished, ending)
         ran = self._outcome(folder, ending, recovered=False)
+        if watchdog.asked and ran.diagnosis.name == "stopped_by_user":
+            ran = replace(ran, diagnosis=_out_of_time(ran.diagnosis, watchdog.timeout_s))
         tidy(folder, keep_density=True)
         return ran
 
@@ -164,6 +166,11 @@ def without_parallel_options(command: tuple[str, ...]) -> tuple[str, ...]:
         else:
             kept.append(word)
     return tuple(kept)
+
+
+def _out_of_time(diagnosis: Diagnosis, limit_s: float) -> Diagnosis:
+    why = f"asked to stop before its time limit ({limit_s:g} s), with its density saved"
+    return replace(diagnosis, name="walltime", evidence=why)
 
 
 def _ending(finished: Finished) -> Ending:

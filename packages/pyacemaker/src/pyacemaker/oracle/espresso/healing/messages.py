@@ -237,6 +237,7 @@ _BOTH = tuple(
         (r"davcio|diropn", r"writ", "disk_full"),
         (r"davcio|diropn", _ANY, "file_error"),
         (r"card_kpoints|add_kpoints", _ANY, "kpoints"),
+        (r"card_", r"must be present|two occurrences", "input_error"),
         (
             r"read_cards|card_atomic",
             r"species|\bnsp\b|\bnat\b|ntyp|atomic.?position|specie\b",
