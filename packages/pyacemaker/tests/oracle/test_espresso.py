@@ -294,3 +294,32 @@ def test_what_is_no_structure_is_refused(
 ) -> None:
     with pytest.raises(OracleError, match=said):
         coarse().label(atoms, tmp_path)
+
+
+def test_a_metal_without_smearing_is_set_aside_and_never_labelled_with_it(
+    tmp_path: Path, coarse: Coarse
+) -> None:
+    """A smeared run converges; but it is of other physics, and there is no way back from it."""
+    oracle = coarse(smearing="none", ecutwfc_Ry=10)
+    with pytest.raises(OracleError, match=r"smearing_missing: .*set oracle\.smearing") as caught:
+        oracle.label(bulk("Al"), tmp_path)
+    attempts = caught.value.meta["attempts"]
+    assert [a["class"] for a in attempts] == ["smearing_missing", "converged", "smearing_missing"]
+    assert "SYSTEM.degauss" in attempts[1]["physics"]
+    assert attempts[2]["physics"] == []
+
+
+def test_the_scratch_of_failures_is_bounded_and_that_of_labels_is_cleaned(
+    tmp_path: Path, coarse: Coarse, silicon: Atoms
+) -> None:
+    impossible = coarse(electron_maxstep=1, max_attempts=1, keep_failed_GB=0.0)
+    with pytest.raises(OracleError):
+        impossible.label(silicon, tmp_path / "failed")
+    assert not (tmp_path / "failed").exists()
+    kept = coarse(electron_maxstep=1, max_attempts=1)
+    with pytest.raises(OracleError):
+        kept.label(silicon, tmp_path / "kept")
+    assert (tmp_path / "kept" / "FAILED").is_file()
+    coarse(electron_maxstep=1, max_attempts=3).label(silicon, tmp_path / "kept")  # tried again
+    assert not (tmp_path / "kept" / "FAILED").exists()
+    assert not list((tmp_path / "kept").rglob("charge-density*"))

@@ -264,17 +264,18 @@ def _larger_cell_factor(case: Case) -> Job | None:
 
 
 def _go_on(case: Case) -> Job | None:
-    if not case.has_density:
-        return None
-    job = case.restart
-    limit = job.input.get("CONTROL", "max_seconds")
-    if isinstance(limit, int | float):
-        job = replace(job, input=job.input.changed("CONTROL", max_seconds=float(2 * limit)))
-    return job
+    return _with_more_seconds(case.restart) if case.has_density else None
 
 
 def _longer(case: Case) -> Job | None:
-    return replace(case.restart, patience=2 * case.job.patience)
+    return replace(_with_more_seconds(case.restart), patience=2 * case.job.patience)
+
+
+def _with_more_seconds(job: Job) -> Job:
+    limit = job.input.get("CONTROL", "max_seconds")
+    if not isinstance(limit, int | float):
+        return job
+    return replace(job, input=job.input.changed("CONTROL", max_seconds=float(4 * limit)))
 
 
 def _again(case: Case) -> Job | None:
