@@ -11,7 +11,7 @@ from pathlib import Path
 from pyacemaker.oracle.espresso.healing.history import SCF, Setting
 
 BOHR_A = 0.529177210903
-_HEAD_BYTES, _TAIL_BYTES = 8 << 20, 32 << 20
+_HEAD_BYTES, _TAIL_BYTES = 1 << 20, 8 << 20
 _LONGEST_LINE = 2000
 
 _PROGRAM = re.compile(r"^\s*Program (\S[\w .+-]*?) v\.? ?(\S+)\s+.*starts", re.IGNORECASE)
