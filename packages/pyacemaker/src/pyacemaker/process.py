@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ _PR_SET_PDEATHSIG = 1
 # Loaded here and not in the child: nothing may be imported or allocated between fork and exec.
 _LIBC = ctypes.CDLL(None, use_errno=True) if os.uname().sysname == "Linux" else None
 _GRACE_S = 2.0
+_LOOK_S = 1.0
+Watch = Callable[[int], str | None]
 _running: set[subprocess.Popen[bytes]] = set()
 _running_lock = threading.Lock()
 _stopping = threading.Event()
@@ -33,16 +35,22 @@ class StoppedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Finished:
-    """How a program ended. `returncode` is negative for a signal, as in subprocess."""
+    """How a program ended. `returncode` is negative for a signal, as in subprocess.
+
+    `stopped` is the reason a `watch` gave to end it, None where it ended by itself.
+    """
 
     returncode: int
     wall_s: float
     timed_out: bool
+    stopped: str | None = None
 
     def describe(self) -> str:
         """Say how it ended, for an error message."""
         if self.timed_out:
             return f"stopped after its time limit ({self.wall_s:.0f} s)"
+        if self.stopped is not None:
+            return f"stopped after {self.wall_s:.0f} s ({self.stopped})"
         if self.returncode < 0:
             return f"killed by {signal.Signals(-self.returncode).name}"
         return f"exit status {self.returncode}"
@@ -61,6 +69,7 @@ def run_program(
     timeout_s: float | None,
     env: Mapping[str, str] | None = None,
     stdin: Path | None = None,
+    watch: Watch | None = None,
 ) -> Finished:
     """Run `command` in `cwd`, stdout and stderr together into the file `stdout`.
 
@@ -78,6 +87,9 @@ def run_program(
         The complete environment; None for this process's own.
     stdin
         File it reads from; None for nothing.
+    watch
+        Called about once a second with the program's process id (which is also that of its
+        session); returns why it must be ended, or None to let it run.
 
     Raises
     ------
@@ -104,9 +116,12 @@ def run_program(
         )
         with _running_lock:
             _running.add(process)
-        timed_out = False
+        timed_out, stopped = False, None
         try:
-            process.wait(timeout_s)
+            if watch is None:
+                process.wait(timeout_s)
+            else:
+                stopped = _watched(process, watch, timeout_s)
         except subprocess.TimeoutExpired:
             timed_out = True
         finally:
@@ -115,7 +130,24 @@ def run_program(
                 _running.discard(process)
     if _stopping.is_set():
         raise StoppedError("stopped by the user")
-    return Finished(process.returncode, time.monotonic() - start, timed_out)
+    return Finished(process.returncode, time.monotonic() - start, timed_out, stopped)
+
+
+def _watched(process: subprocess.Popen[bytes], watch: Watch, timeout_s: float | None) -> str | None:
+    """Wait for the end, looking now and then; raises TimeoutExpired as `wait` does."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    pause = 0.05
+    while True:
+        left = pause if deadline is None else min(pause, deadline - time.monotonic())
+        try:
+            process.wait(max(left, 0.0))
+            return None
+        except subprocess.TimeoutExpired:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise
+        if (reason := watch(process.pid)) is not None:
+            return reason
+        pause = min(2 * pause, _LOOK_S)
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.exploration import hold_out, is_thermal
 from pyacemaker.campaign.labelling import label_batch
 from pyacemaker.execution.parsl_executor import ParslExecutor
 from pyacemaker.generator.cold_start import cold_start
 from pyacemaker.generator.reference import reference_structure
 from pyacemaker.labels import LabelStore
+from pyacemaker.oracle.base import Label, OracleError
 from pyacemaker.oracle.settings import ASESettings, make_oracle
 from pyacemaker.provenance import group_of, provenance_of, tag
 
@@ -71,3 +74,40 @@ def test_test_structures_are_thermal_and_leave_with_their_group() -> None:
     assert [group_of(a) for a in again] == [group_of(a) for a in drawn]
     wild = [a for a in pool if provenance_of(a)["generator"] in {"dimer", "surface"}]
     assert not any(is_thermal(atoms) for atoms in wild)
+
+
+@dataclass(frozen=True)
+class FailingOracle:
+    """EMT that fails on every structure, in one way."""
+
+    name: str
+    diagnosis: str
+    failure: str
+
+    def settings(self, atoms: Atoms) -> dict[str, str]:
+        return {"code": "failing"}
+
+    def label(self, atoms: Atoms, workdir: Path) -> Label:
+        raise OracleError(self.diagnosis, {"attempts": [{"class": self.failure}]})
+
+
+def test_when_nearly_everything_fails_it_stops_soon_and_says_of_what(tmp_path: Path) -> None:
+    oracle = FailingOracle("failing", "Cu: scf_not_converged_slow: as ever", "scf")
+    structures = [bulk("Cu", a=3.4 + 0.001 * i) for i in range(200)]
+    with ParslExecutor(2) as executor, pytest.raises(CampaignError) as caught:
+        label_batch(structures, oracle, LabelStore(tmp_path), executor, lambda *_: None)
+    assert "20 of 20 labels failed (20 x scf_not_converged_slow)" in str(caught.value)
+    assert "--retry-failed" in str(caught.value)
+    assert len(LabelStore(tmp_path).failures()) == 20
+
+
+@pytest.mark.parametrize(("failure", "tried"), [("disk_full", 1), ("atoms_overlap", 0)])
+def test_what_the_machine_did_is_tried_again(tmp_path: Path, failure: str, tried: int) -> None:
+    oracle = FailingOracle("failing", f"Cu: {failure}: it was", failure)
+    store = LabelStore(tmp_path)
+    with ParslExecutor(1) as executor:
+        first = label_batch([bulk("Cu")], oracle, store, executor, lambda *_: None)
+        again = label_batch([bulk("Cu")], oracle, store, executor, lambda *_: None)
+    assert first.computed == 1
+    assert again.computed == tried
+    assert again.keys == (None,)

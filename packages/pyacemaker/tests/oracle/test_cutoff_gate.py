@@ -99,7 +99,7 @@ def test_it_ends_at_the_highest_cutoff(tmp_path: Path) -> None:
 
 
 def test_a_failed_scf_is_a_reason_to_go_up_but_a_missing_program_is_not(tmp_path: Path) -> None:
-    tried = {"attempts": [{"kind": "not converged"}]}
+    tried = {"attempts": [{"family": "scf"}]}
     report = converge_cutoff(lambda c: Basis(c, problem=tried, below=30), 20, CELLS, tmp_path)
     assert report.passed
     assert report.rows[0].problem == "no"

@@ -11,8 +11,7 @@ from ase import Atoms
 from pyacemaker.campaign import simulation
 from pyacemaker.campaign.budget import labels_left
 from pyacemaker.campaign.dataset import FREE, TEST, TRAIN, load
-from pyacemaker.campaign.errors import CampaignError
-from pyacemaker.campaign.labelling import label_batch
+from pyacemaker.campaign.labelling import label_batch, too_many_failed
 from pyacemaker.generator.cold_start import cold_start
 from pyacemaker.generator.foundation import disagreement, foundation_frames, most_disputed
 from pyacemaker.generator.local import local_candidates
@@ -289,12 +288,7 @@ def label_structures(
         journal.note(iteration, step, f"label {key[:12]} failed: {diagnosis}")
     tried = len(set(batch.keys) - {None}) + len(batch.failures)
     if tried >= _MIN_TRIED and len(batch.failures) > _MAX_FAILED_SHARE * tried:
-        first = next(iter(batch.failures.values()))
-        raise CampaignError(
-            f"{len(batch.failures)} of {tried} labels failed, the first with: {first}. "
-            f"See {campaign.store.directory / 'failed'}; mend the cause, then run again with "
-            "--retry-failed"
-        )
+        raise too_many_failed(list(batch.failures.values()), tried, campaign.store)
     return {
         "keys": list(batch.keys),
         "roles": roles,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,15 @@ from pathlib import Path
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.execution.base import Executor
-from pyacemaker.labels import LabelStore
+from pyacemaker.labels import Failure, LabelStore
 from pyacemaker.oracle.base import Label, Oracle, OracleError
+
+# After so many labels of a batch, more failures than this share end it.
+_SOON, _NEARLY_ALL = 20, 0.8
+# Classes of failure that say nothing about the structure: it is tried again in a next run.
+_MACHINE = frozenset({"disk_full", "program_missing", "mpi_failure", "terminated", "file_error"})
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,27 @@ def _label_one(task: _Task) -> str:
     return key
 
 
+def _of_the_machine(failure: Failure) -> bool:
+    attempts = failure.meta.get("attempts") or [{}]
+    return attempts[-1].get("class") in _MACHINE
+
+
+def too_many_failed(diagnoses: Sequence[str], tried: int, store: LabelStore) -> CampaignError:
+    """Return the error that ends a campaign whose labels fail, with the commonest reasons."""
+    counts = Counter(_kind(diagnosis) for diagnosis in diagnoses).most_common(3)
+    kinds = ", ".join(f"{count} x {kind}" for kind, count in counts)
+    return CampaignError(
+        f"{len(diagnoses)} of {tried} labels failed ({kinds}), the first with: {diagnoses[0]}. "
+        f"See {store.directory / 'failed'}; mend the cause, then run again with --retry-failed"
+    )
+
+
+def _kind(diagnosis: str) -> str:
+    """Return the class a diagnosis names (``Si2: walltime: ...``), or its first words."""
+    parts = diagnosis.split(": ")
+    return parts[1] if len(parts) > 2 and " " not in parts[1] else parts[0][:60]
+
+
 def label_batch(
     structures: Sequence[Atoms],
     oracle: Oracle,
@@ -58,11 +86,18 @@ def label_batch(
     """Label `structures`; `on_done(done, total)` is called as each is finished.
 
     A structure the oracle gives up on is recorded with its diagnosis and set aside; it is
-    not tried again. Any other exception is a defect and is raised.
+    not tried again, unless what failed was the machine (a full disk, a program that is not
+    there) and not the structure. Any other exception is a defect and is raised.
+
+    Raises CampaignError as soon as nearly everything fails: the rest would fare no better.
     """
     keys = [store.key(atoms, oracle.settings(atoms)) for atoms in structures]
     known = {key: store.failure(key) for key in keys}
-    failures = {key: failure.diagnosis for key, failure in known.items() if failure is not None}
+    failures = {
+        key: failure.diagnosis
+        for key, failure in known.items()
+        if failure is not None and not _of_the_machine(failure)
+    }
     missing: dict[str, Atoms] = {}
     for key, atoms in zip(keys, structures, strict=True):
         if key not in failures and not store.contains(key):
@@ -71,13 +106,17 @@ def label_batch(
     total = len(set(keys))
     on_done(done, total)
     tasks = [_Task(atoms, oracle, store.directory, key) for key, atoms in missing.items()]
-    for outcome in executor.map_unordered(_label_one, tasks):
+    failed_now: list[str] = []
+    for tried, outcome in enumerate(executor.map_unordered(_label_one, tasks), start=1):
         if isinstance(outcome.error, OracleError):
             atoms = tasks[outcome.index].atoms
             key = store.put_failure(atoms, oracle.settings(atoms), outcome.error)
             failures[key] = outcome.error.diagnosis
+            failed_now.append(outcome.error.diagnosis)
         elif outcome.error is not None:
             raise outcome.error
         done += 1
         on_done(done, total)
+        if tried >= _SOON and len(failed_now) > _NEARLY_ALL * tried:
+            raise too_many_failed(failed_now, tried, store)
     return Batch(tuple(None if key in failures else key for key in keys), failures, len(tasks))

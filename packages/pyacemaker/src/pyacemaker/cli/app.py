@@ -19,6 +19,7 @@ import pyacemaker
 from pyacemaker.campaign.outcome import EXIT_USAGE
 from pyacemaker.cli.converging import converge
 from pyacemaker.cli.data import data_app
+from pyacemaker.cli.oracle import oracle_app
 from pyacemaker.cli.publishing import publish
 from pyacemaker.config.load import ConfigError, load_config
 
@@ -43,6 +44,7 @@ config_app = typer.Typer(help="Look at a configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
 app.command()(converge)
+app.add_typer(oracle_app, name="oracle")
 
 stdout = Console()
 stderr = Console(stderr=True)

@@ -164,10 +164,13 @@ def _measure(
     return _Measured(cutoff_Ry, tuple(energies), tuple(pressures))
 
 
+_OF_THE_BASIS = ("scf", "diagonalization", "numbers", "occupations", "fft", "program")
+
+
 def _may_be_the_cutoff(meta: Mapping[str, Any]) -> bool:
     """Too small a basis can spoil an SCF; it does not remove programs or stop them."""
     attempts = meta.get("attempts") or []
-    return bool(attempts) and attempts[-1].get("kind") in ("not converged", "crash")
+    return bool(attempts) and attempts[-1].get("family") in _OF_THE_BASIS
 
 
 def _compared(

@@ -100,13 +100,32 @@ class EspressoSettings(BaseModel):
         default=80, ge=1, le=10_000, description="Most SCF steps of a first attempt."
     )
     max_attempts: int = Field(
-        default=3, ge=1, le=20, description="Most attempts at one structure, remedies included."
+        default=8, ge=1, le=20, description="Most attempts at one structure, remedies included."
     )
     timeout_s: float = Field(
         default=4 * 3600.0, gt=0, description="Seconds after which an attempt is stopped."
     )
+    stall_s: float = Field(
+        default=3600.0,
+        gt=0,
+        description="Seconds without a word of output after which an attempt counts as stalled.",
+    )
     threads: int = Field(
         default=1, ge=1, le=1024, description="Threads of the linear algebra in one label."
+    )
+    max_memory_GB: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most memory of one label in GB; null: nine tenths of the machine's.",
+    )
+    max_disk_GB: float = Field(
+        default=20.0, gt=0, description="Most disk space of one label's scratch folder in GB."
+    )
+    keep_failed_GB: float = Field(
+        default=1.0,
+        ge=0,
+        description="Most disk space of the scratch of structures that could not be labelled, in "
+        "GB; the oldest is dropped.",
     )
 
     @model_validator(mode="after")

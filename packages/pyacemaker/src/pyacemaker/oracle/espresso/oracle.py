@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import shutil
-import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,13 +12,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from pyacemaker.files import write_whole
 from pyacemaker.oracle.ase_oracle import finished_label
 from pyacemaker.oracle.base import Label, OracleError
+from pyacemaker.oracle.espresso.attempt import Limits, Runner
+from pyacemaker.oracle.espresso.healing.evidence import Ending
+from pyacemaker.oracle.espresso.healing.loop import Healed, heal
+from pyacemaker.oracle.espresso.healing.pw_input_text import PwInput
 from pyacemaker.oracle.espresso.kmesh import VACUUM_A, boxed, kmesh
 from pyacemaker.oracle.espresso.pw_input import (
-    OUT_FOLDER,
-    PREFIX,
     PSEUDO_FOLDER,
     corrections_of,
     electrons_of,
@@ -30,16 +27,24 @@ from pyacemaker.oracle.espresso.pw_input import (
     upf_name,
     write_input,
 )
-from pyacemaker.oracle.espresso.pw_output import NoResultError, Result, error_block, read_result
-from pyacemaker.oracle.espresso.remedies import Failure, remedied
+from pyacemaker.oracle.espresso.pw_output import Result, read_result
+from pyacemaker.oracle.espresso.scratch import drop_old_failures, mark_failed, unmark
 from pyacemaker.oracle.pseudopotentials import find_pseudopotentials
 from pyacemaker.oracle.settings import EspressoSettings
 from pyacemaker.oracle.upf import UPF, PseudopotentialError
 from pyacemaker.parts.quantum_espresso import quantum_espresso
 from pyacemaker.parts.sources import PartError
-from pyacemaker.process import Finished, run_program
 
-INPUT, OUTPUT, RECORD = "pw.in", "pw.out", "attempt.json"
+# What only the user can do, by class of failure.
+_ADVICE = {
+    "walltime": "; raise oracle.timeout_s",
+    "stalled": "; raise oracle.stall_s if it was only slow",
+    "out_of_memory": "; raise oracle.max_memory_GB or label fewer at once (workers)",
+    "killed": " (out of memory?)",
+    "disk_full": "; free some disk, or raise oracle.max_disk_GB",
+    "smearing_missing": "; set oracle.smearing: mv for the whole campaign",
+    "program_missing": "; correct oracle.command",
+}
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,9 @@ class EspressoOracle:
 
         Each attempt has a folder of its own, ``attempt_1`` and so on, with ``pw.in`` and
         ``pw.out``. One whose input is the same is not run again if it converged, or ended
-        without convergence. Raises OracleError with the diagnosis of the last attempt;
-        its `meta` tells all attempts.
+        without convergence. What fails is healed as `healing.handlers` has it. Raises
+        OracleError with the diagnosis of the last attempt; its `meta` tells all attempts,
+        each with the reason of its remedy.
         """
         start = time.monotonic()
         settings = self.settings(atoms)
@@ -115,32 +121,23 @@ class EspressoOracle:
         box = _box_of(atoms)
         mesh = kmesh(box, self.choice.kspacing_per_A)
         electrons = electrons_of(self.choice, len(box))
-        attempts: list[dict[str, Any]] = []
-        remedies: list[str] = []
-        while True:
-            text = write_input(box, mesh, self.choice, found, electrons)
-            folder = workdir / f"attempt_{len(attempts) + 1}"
-            outcome, recovered = self._attempt(folder, text, box, found)
-            record = {
-                "remedy": remedies[-1] if remedies else None,
-                "recovered": recovered,
-                "wall_s": _wall_s(folder),
-                "kind": outcome.kind if isinstance(outcome, Failure) else "converged",
-                "reason": outcome.message if isinstance(outcome, Failure) else "converged",
-            }
-            attempts.append(record)
-            if isinstance(outcome, Result):
-                break
-            again = remedied(outcome, electrons, remedies)
-            if again is None or len(attempts) >= self.choice.max_attempts:
-                raise OracleError(_diagnosis(atoms, outcome, attempts), {"attempts": attempts})
-            name, electrons = again
-            remedies.append(name)
+        text = write_input(box, mesh, self.choice, found, electrons)
+        runner = self._runner(workdir, box, found)
+        unmark(workdir)
+        healed = heal(PwInput.parse(text), runner, max_attempts=self.choice.max_attempts)
+        attempts = [attempt.as_dict() for attempt in healed.attempts]
+        if healed.result is None:
+            diagnosis = _diagnosis(atoms, healed)
+            mark_failed(workdir, diagnosis)
+            drop_old_failures(workdir.parent, self.choice.keep_failed_GB)
+            raise OracleError(diagnosis, {"attempts": attempts, "remedies": healed.remedies})
+        runner.clean()
+        outcome = healed.result
         meta = {
             "wall_s": sum(float(a["wall_s"] or 0.0) for a in attempts),
             "elapsed_s": round(time.monotonic() - start, 3),
             "attempts": attempts,
-            "remedies": remedies,
+            "remedies": healed.remedies,
             "scf_steps": outcome.scf_steps,
             "kpoints": outcome.kpoints,
             "smearing_eV": outcome.smearing_eV,
@@ -151,6 +148,19 @@ class EspressoOracle:
             atoms, outcome.energy_eV, outcome.forces_eV_per_A, stress, settings, meta
         )
 
+    def _runner(self, workdir: Path, box: Atoms, found: Mapping[str, UPF]) -> Runner[Result]:
+        def lay(folder: Path) -> None:
+            (folder / PSEUDO_FOLDER).mkdir(parents=True)
+            for symbol, upf in found.items():
+                (folder / PSEUDO_FOLDER / upf_name(symbol)).symlink_to(upf.path.resolve())
+
+        def read(folder: Path, output: Path, ending: Ending | None) -> Result:
+            return read_result(folder, output, box, ending)
+
+        choice = self.choice
+        limits = Limits(choice.timeout_s, choice.stall_s, choice.max_memory_GB, choice.max_disk_GB)
+        return Runner(workdir, self._program, limits, lay, read)
+
     def _pseudopotentials(self, atoms: Atoms) -> dict[str, UPF]:
         choice = self.choice
         try:
@@ -159,39 +169,6 @@ class EspressoOracle:
             )
         except (PseudopotentialError, PartError) as error:
             raise OracleError(str(error)) from error
-
-    def _attempt(
-        self, folder: Path, text: str, box: Atoms, found: Mapping[str, UPF]
-    ) -> tuple[Result | Failure, bool]:
-        """Return the outcome of the attempt with the input `text`, and whether it was there."""
-        if (known := _finished_before(folder, text, box)) is not None:
-            return known, True
-        command, variables = self._program()
-        shutil.rmtree(folder, ignore_errors=True)  # a stale or partial run counts for nothing
-        (folder / PSEUDO_FOLDER).mkdir(parents=True)
-        for symbol, upf in found.items():
-            (folder / PSEUDO_FOLDER / upf_name(symbol)).symlink_to(upf.path.resolve())
-        write_whole(folder / INPUT, text)
-        try:
-            finished = run_program(
-                [*command, "-i", INPUT],
-                cwd=folder,
-                stdout=folder / OUTPUT,
-                timeout_s=self.choice.timeout_s,
-                env=variables,
-            )
-        except (FileNotFoundError, PermissionError) as error:
-            raise OracleError(
-                f"{command[0]} cannot be started ({error.strerror}); correct oracle.command or "
-                "leave it out to have Quantum ESPRESSO installed"
-            ) from error
-        write_whole(
-            folder / RECORD,
-            json.dumps({"wall_s": round(finished.wall_s, 3), "ended": finished.describe()}),
-        )
-        outcome = _outcome(folder, finished, box)
-        _tidy(folder)
-        return outcome, False
 
     def _program(self) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return the command line and the variables to run it with."""
@@ -223,62 +200,14 @@ def _box_of(atoms: Atoms) -> Atoms:
     return boxed(atoms)
 
 
-def _finished_before(folder: Path, text: str, box: Atoms) -> Result | Failure | None:
-    """Return what an earlier run with the same input found, where it came to its end."""
-    try:
-        if (folder / INPUT).read_text() != text:
-            return None
-        return read_result(folder, folder / OUTPUT, box)
-    except OSError:
-        return None
-    except NoResultError as error:
-        # Not to converge is as final as to converge: it would be the same again.
-        ended = "JOB DONE." in (folder / OUTPUT).read_text(errors="replace")
-        return error.failure if error.failure.kind == "not converged" and ended else None
-
-
-def _outcome(folder: Path, finished: Finished, box: Atoms) -> Result | Failure:
-    if finished.timed_out:
-        return Failure(
-            "time limit",
-            f"pw.x was stopped after its time limit ({finished.wall_s:.0f} s); raise "
-            "oracle.timeout_s",
-        )
-    text = (folder / OUTPUT).read_text(errors="replace")
-    if finished.returncode < 0:
-        said = error_block(folder, text) or ""
-        name = signal.Signals(-finished.returncode).name
-        hint = " (out of memory?)" if name == "SIGKILL" else ""
-        also = f": {said}" if said else ""
-        return Failure("signal", f"pw.x was killed by {name}{hint}{also}", said)
-    try:
-        return read_result(folder, folder / OUTPUT, box)
-    except NoResultError as error:
-        failure = error.failure
-        if failure.kind == "bad output" and finished.returncode != 0:
-            return Failure("crash", f"{failure.message} ({finished.describe()})", text[-2000:])
-        return failure
-
-
-def _tidy(folder: Path) -> None:
-    """Remove what no label needs: densities, waves, copies of pseudopotentials."""
-    saved = folder / OUT_FOLDER / f"{PREFIX}.save"
-    for path in [*(folder / OUT_FOLDER).glob(f"{PREFIX}.*"), *saved.glob("*")]:
-        if path.is_file() and path.name != "data-file-schema.xml":
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def _wall_s(folder: Path) -> float | None:
-    try:
-        return float(json.loads((folder / RECORD).read_text())["wall_s"])
-    except (OSError, ValueError, KeyError):
-        return None  # killed between the end of pw.x and our note of it
-
-
-def _diagnosis(atoms: Atoms, failure: Failure, attempts: list[dict[str, Any]]) -> str:
-    times = f" ({len(attempts)} attempts)" if len(attempts) > 1 else ""
-    return f"{atoms.get_chemical_formula()}: {failure.message}{times}"
+def _diagnosis(atoms: Atoms, healed: Healed[Result]) -> str:
+    """Return why a structure is set aside, in one line, with what a user can do about it."""
+    last = healed.attempts[-1].diagnosis
+    count = len(healed.attempts)
+    times = f" ({count} attempts)" if count > 1 else ""
+    said = last.evidence if not last.ok else healed.gave_up
+    advice = _ADVICE.get(last.name, "")
+    return f"{atoms.get_chemical_formula()}: {last.name}: {said}{times}{advice}"
 
 
 def _stress_of(

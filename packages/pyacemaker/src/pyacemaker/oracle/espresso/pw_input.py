@@ -71,7 +71,7 @@ def write_input(
         f"! pseudopotential {symbol} sha256 {pseudopotentials[symbol].sha256}" for symbol in species
     ]
     for name, values in namelists.items():
-        lines += [f"&{name}", *(f"  {key} = {_fortran(v)}" for key, v in values.items()), "/"]
+        lines += [f"&{name}", *(f"  {key} = {fortran(v)}" for key, v in values.items()), "/"]
     lines.append("ATOMIC_SPECIES")
     for symbol in species:
         mass = atomic_masses[atomic_numbers[symbol]]
@@ -162,7 +162,8 @@ def _values_of_u(settings: EspressoSettings, species: list[str]) -> dict[str, fl
     }
 
 
-def _fortran(value: Value) -> str:
+def fortran(value: Value) -> str:
+    """Return a value as Fortran writes it in a namelist."""
     if isinstance(value, bool):
         return ".true." if value else ".false."
     if isinstance(value, str):

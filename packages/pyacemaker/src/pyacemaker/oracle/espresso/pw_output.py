@@ -5,9 +5,8 @@ Numbers come from the XML file (Hartree atomic units, all digits); the text must
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,23 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree, Rydberg
 
+from pyacemaker.oracle.espresso.healing.diagnose import diagnose
+from pyacemaker.oracle.espresso.healing.diagnosis import Diagnosis
+from pyacemaker.oracle.espresso.healing.evidence import Ending, Evidence
+from pyacemaker.oracle.espresso.healing.run_text import read_text
 from pyacemaker.oracle.espresso.pw_input import OUT_FOLDER, PREFIX
-from pyacemaker.oracle.espresso.remedies import Failure
 
 XML = Path(OUT_FOLDER) / f"{PREFIX}.save" / "data-file-schema.xml"
-_PERCENTS = "%" * 20
 _ENERGY_DIGITS_RY = 2e-7  # the text gives 8 decimals
 _SAME_PLACE_BOHR = 1e-5
 
 
 class NoResultError(Exception):
-    """No label could be read; `failure` says why."""
+    """No label could be read; `diagnosis` says why."""
 
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        super().__init__(diagnosis.evidence)
+        self.diagnosis = diagnosis
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Result:
     magnetization_muB: float
 
 
-def read_result(folder: Path, output: Path, box: Atoms) -> Result:
+def read_result(folder: Path, output: Path, box: Atoms, ending: Ending | None = None) -> Result:
     """Read the result in `folder`. Raises NoResultError unless it is whole and converged.
 
     Parameters
@@ -60,46 +61,65 @@ def read_result(folder: Path, output: Path, box: Atoms) -> Result:
         Its text output.
     box
         The cell that was computed; number, kinds and places of atoms are compared.
+    ending
+        How the process ended, where that is known.
     """
-    text = output.read_text(errors="replace") if output.is_file() else ""
-    if (said := error_block(folder, text)) is not None:
-        raise NoResultError(Failure("crash", f"pw.x stopped with an error: {said}", said))
-    if "convergence NOT achieved" in text:
-        steps = re.findall(r"convergence NOT achieved after\s+(\d+)", text)
-        after = f" in {steps[-1]} steps" if steps else ""
-        raise NoResultError(Failure("not converged", f"the SCF did not converge{after}"))
-    if "JOB DONE." not in text:
-        raise NoResultError(Failure("bad output", f"pw.x did not come to its end{_last(text)}"))
+    diagnosis = diagnosis_of(folder, output, ending)
+    if not diagnosis.ok:
+        raise NoResultError(diagnosis)
     try:
         root = ET.parse(folder / XML).getroot()  # noqa: S314 - written by our own child process
-        result = _from_xml(root, box)
-    except (OSError, ET.ParseError, ValueError, AttributeError, TypeError) as error:
-        reason = f"pw.x left no whole result ({XML.name}: {error})"
-        raise NoResultError(Failure("bad output", reason)) from error
-    _compare(text, result)
+        result = _from_xml(root, box, diagnosis)
+    except (OSError, ET.ParseError) as error:
+        raise NoResultError(
+            replace(
+                diagnosis,
+                name="xml_truncated",
+                evidence=f"pw.x left no whole result ({XML.name}: {error})",
+            )
+        ) from error
+    except (ValueError, AttributeError, TypeError, IndexError, LookupError) as error:
+        raise NoResultError(
+            replace(
+                diagnosis,
+                name="inconsistent_output",
+                evidence=f"pw.x left no whole result ({XML.name}: {error})",
+            )
+        ) from error
+    if diagnosis.energy_Ry is None or (
+        abs(diagnosis.energy_Ry - result.energy_eV / Rydberg) > _ENERGY_DIGITS_RY
+    ):
+        raise NoResultError(
+            replace(
+                diagnosis,
+                name="inconsistent_output",
+                evidence="text and XML of pw.x do not agree on the total energy",
+            )
+        )
     return result
 
 
-def error_block(folder: Path, text: str) -> str | None:
-    """Return the message between lines of per cent signs, of the output or of CRASH."""
-    crash = folder / "CRASH"
-    texts = [text, crash.read_text(errors="replace") if crash.is_file() else ""]
-    for content in texts:
-        parts = content.split(_PERCENTS)
-        if len(parts) > 1:
-            block = next((p for p in parts[1:] if p.strip(" %\n")), "")
-            lines = [line.strip() for line in block.splitlines() if line.strip(" %")]
-            return "; ".join(lines)[:400] or "no message"
-    return None
+def diagnosis_of(folder: Path, output: Path, ending: Ending | None = None) -> Diagnosis:
+    """Return the diagnosis of a run of ours, whose files have known names."""
+
+    def content(path: Path) -> str:
+        try:
+            return read_text(path) if path.is_file() else ""
+        except OSError:
+            return ""
+
+    crash = content(folder / "CRASH")
+    return diagnose(Evidence(content(output), output, crash=crash, ending=ending))
 
 
-def _from_xml(root: ET.Element, box: Atoms) -> Result:
+def _from_xml(root: ET.Element, box: Atoms, diagnosis: Diagnosis) -> Result:
     output = root.find("output")
     if output is None:
         raise ValueError("no output section")
     if _text(output, "convergence_info/scf_conv/convergence_achieved") != "true":
         steps = _text(output, "convergence_info/scf_conv/n_scf_steps")
-        raise NoResultError(Failure("not converged", f"the SCF did not converge in {steps} steps"))
+        why = f"the SCF did not converge in {steps} steps"
+        raise NoResultError(replace(diagnosis, name="scf_not_converged", evidence=why))
     status = root.findtext("exit_status", "0").strip()  # older programs write none
     if status != "0":
         raise ValueError(f"exit status {status}")
@@ -139,14 +159,6 @@ def _demand_same(output: ET.Element, box: Atoms) -> None:
         raise ValueError("it is of another structure")
 
 
-def _compare(text: str, result: Result) -> None:
-    written = re.findall(r"^!\s+total energy\s+=\s+(\S+)\s+Ry", text, re.MULTILINE)
-    if not written or abs(float(written[-1]) - result.energy_eV / Rydberg) > _ENERGY_DIGITS_RY:
-        raise NoResultError(
-            Failure("bad output", "text and XML of pw.x do not agree on the total energy")
-        )
-
-
 def _text(element: ET.Element, path: str) -> str:
     found = element.findtext(path)
     if found is None:
@@ -160,8 +172,3 @@ def _array(element: ET.Element, path: str, shape: tuple[int, int]) -> np.ndarray
 
 def _numbers(text: str | None) -> list[float]:
     return [float(word) for word in (text or "").split()]
-
-
-def _last(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"; its last line: {lines[-1][:200]}" if lines else " and wrote nothing"
