@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rootstock.build.verify import writable
 from rootstock.root.create import create_root
 from rootstock.root.errors import RootError
 from rootstock.root.files import AlreadyLockedError, locked
@@ -88,3 +89,22 @@ def test_a_folder_of_something_else_is_no_place_for_a_root(tmp_path: Path) -> No
     with pytest.raises(RootError, match="holds something else"):
         create_root(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_many_may_ask_at_once_whether_the_root_can_be_written_to(layout: Layout) -> None:
+    problems: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            for _ in range(200):
+                writable(layout)
+        except RootError as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert list(layout.locks.iterdir()) == []

@@ -19,6 +19,8 @@ from rootstock.root.variables import complete, model_variables
 
 FETCH_LIMIT_S = 3600.0
 SMOKE_LIMIT_S = 900.0
+# Our own, by its path: the rootstock inside an older environment may not know what is asked.
+_SMOKE_TEST = Path(__file__).with_name("smoke_test.py")
 # Python keeps what it compiles of the modules that the model imports: the root is read-only
 # later, and to compile every file of every package would take minutes for nothing.
 _COMPILE = {"PYTHONDONTWRITEBYTECODE": ""}
@@ -44,7 +46,7 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="rootstock-") as work:
             out = Path(work) / "found.json"
             command = [
-                str(self.folder / "bin" / "python"), "-m", "rootstock.build.smoke_test",
+                str(self.folder / "bin" / "python"), str(_SMOKE_TEST),
                 "--source", str(self.folder / f"{self.environment}.py"),
                 *arguments, "--out", str(out),
             ]  # fmt: skip
@@ -132,6 +134,8 @@ def _demand_inside(bench: Bench, name: str, found: Mapping[str, Any]) -> None:
             f"the test of {name} ran in {found['prefix']}, not in {bench.folder}: this Python "
             f"({found['python']}) does not take an environment that can be moved"
         )
+    if not Path(found["rootstock"]).resolve().is_relative_to(bench.folder.resolve()):
+        raise BuildError(f"the test of {name} found rootstock in {found['rootstock']}")
     base = Path(found["base_prefix"]).resolve()
     if not base.is_relative_to(bench.layout.interpreters.resolve()):
         raise BuildError(f"the test of {name} used an interpreter outside the root: {base}")

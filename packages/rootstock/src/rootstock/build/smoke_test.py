@@ -1,6 +1,6 @@
 """Run inside a built environment: one model, one crystal, and derivatives by finite differences.
 
-    python -m rootstock.build.smoke_test --source FILE --model ARG --device cpu --out FILE
+    python smoke_test.py --source FILE --model ARG --device cpu --out FILE
 
 Imports numpy, ase and the standard library, as nothing else is sure to be there. Forces F and
 stress sigma are compared with the energy E along random directions d of all the atoms and e of
@@ -229,6 +229,9 @@ def main() -> None:
         "numpy": np.__version__,
         "ase": ase.__version__,
     }
+    import rootstock  # noqa: PLC0415 - the worker's, which has to be there as well
+
+    found["rootstock"] = next(iter(rootstock.__path__))
     if (torch := sys.modules.get("torch")) is not None:
         found["torch"] = torch.__version__
     given.out.write_text(json.dumps(found))

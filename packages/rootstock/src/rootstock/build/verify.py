@@ -80,10 +80,9 @@ def bench_of(layout: Layout, record: EnvironmentRecord, say: Say) -> Bench:
 
 def writable(layout: Layout) -> None:
     """Raise RootError where the root cannot be written to."""
-    probe = layout.locks / ".writable"
     try:
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=layout.locks):
+            pass
     except OSError as error:
         raise RootError(f"{layout.folder} cannot be written to: {error.strerror}") from None
 

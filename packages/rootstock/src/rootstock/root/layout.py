@@ -87,9 +87,10 @@ class Layout:
     def current(self, environment: str) -> Path | None:
         """Return the folder of the version in use, or None where none is built."""
         link = self.envs / environment
-        if not link.is_symlink():
+        try:
+            folder = link.parent / link.readlink()
+        except OSError:  # no such link, or another build takes it away right now
             return None
-        folder = link.parent / link.readlink()
         return folder if folder.is_dir() else None
 
     def folders(self) -> tuple[Path, ...]:

@@ -151,7 +151,7 @@ def _reconcile(layout: Layout, manifest: Manifest) -> None:
             manifest.environments[name] = found
     if not layout.envs.is_dir():
         return
-    for link in layout.envs.iterdir():
+    for link in layout.envs.glob("*_env"):
         folder = layout.current(link.name)
         if folder is not None and link.name not in manifest.environments:
             found = read_record(folder)

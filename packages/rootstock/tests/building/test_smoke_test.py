@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.data import chemical_symbols
 
 from rootstock.build.smoke_test import SmokeTestError, crystal, derivative, judge
+from rootstock.build.version import package_folder
 from rootstock.root.shipped import built_in_source
 
 
@@ -114,10 +116,12 @@ def test_predicted_forces_are_told_and_not_judged() -> None:
 
 def test_as_the_program_it_is(tmp_path: Path) -> None:
     out = tmp_path / "found.json"
-    command = [sys.executable, "-m", "rootstock.build.smoke_test", "--model", "", "--device", "cpu"]
+    program = package_folder() / "build" / "smoke_test.py"
+    command = [sys.executable, str(program), "--model", "", "--device", "cpu"]
     command += ["--source", str(built_in_source("emt")), "--elements", "Cu", "--out", str(out)]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=120, env=os.environ | {"PYTHONSAFEPATH": "1"})
     found: dict[str, Any] = json.loads(out.read_text())
     assert found["elements"] == ["Cu"]
     assert found["prefix"] == sys.prefix
+    assert found["rootstock"] == str(package_folder())
     assert found["call_s"] > 0
