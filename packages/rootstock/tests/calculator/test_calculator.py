@@ -554,3 +554,31 @@ def test_arguments_that_make_no_sense(tmp_path: Path) -> None:
         RootstockCalculator("emt", options={"x": object()})
     with pytest.raises(RuntimeError, match="is not there"):
         RootstockCalculator(environment=tmp_path / "none.py")
+
+
+def test_an_environment_file_may_define_dataclasses(
+    copper: Atoms, source: Callable[[str], Path]
+) -> None:
+    path = source(
+        """\
+        from __future__ import annotations
+
+        from dataclasses import dataclass
+        from typing import ClassVar
+
+        from ase.calculators.emt import EMT
+
+
+        @dataclass
+        class Choice:
+            name: str
+            known: ClassVar[int] = 1
+
+
+        def setup(model, device, **kwargs):
+            return EMT() if Choice("emt").name == "emt" else None
+        """
+    )
+    with RootstockCalculator(environment=path, timeout=60) as calculator:
+        copper.calc = calculator
+        assert np.isfinite(copper.get_potential_energy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def make_calculator(source: Path, model: str, device: str, options: Mapping[str,
     if spec is None or spec.loader is None:
         raise SetupError(f"{source} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their own module up
     spec.loader.exec_module(module)
     setup = getattr(module, "setup", None)
     if not callable(setup):
