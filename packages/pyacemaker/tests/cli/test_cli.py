@@ -189,3 +189,22 @@ def test_a_code_that_never_converges_is_not_called_a_low_cutoff(tmp_path: Path) 
 )
 def test_duration_reads_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("oracle", "words"),
+    [
+        ("{code: ase, calculator: ase.calculators.emt.EMTT}", "has no 'EMTT'"),
+        ("{code: ase, calculator: ase.calculators.vasp.Vasp, kwargs: {xc: 7}}", "oracle.kwargs"),
+        ("{command: no-such-pw.x, ecutwfc_Ry: 30, ecutrho_Ry: 120}", "no program 'no-such-pw.x'"),
+    ],
+)
+def test_an_oracle_that_cannot_be_had_is_refused_before_work_starts(
+    tmp_path: Path, oracle: str, words: str
+) -> None:
+    config, work = tmp_path / "cu.yaml", tmp_path / "work"
+    config.write_text(f"elements: [Cu]\noracle: {oracle}\ndynamics: {{engine: ase}}\n")
+    done = runner.invoke(app, ["run", str(config), "--workdir", str(work)])
+    assert done.exit_code == 1
+    assert words in done.output
+    assert not list(work.iterdir())

@@ -13,6 +13,7 @@ from pyacemaker.dynamics.base import Dynamics
 from pyacemaker.dynamics.choose import make_dynamics
 from pyacemaker.execution.base import Executor
 from pyacemaker.execution.parsl_executor import ParslExecutor
+from pyacemaker.oracle.ase_oracle import ASEOracle
 from pyacemaker.oracle.base import Oracle
 from pyacemaker.oracle.espresso.oracle import EspressoOracle
 from pyacemaker.oracle.rootstock_oracle import RootstockOracle
@@ -47,12 +48,12 @@ class Parts:
 def make_parts(settings: CampaignSettings, say: Say) -> Parts:
     """Return the parts `settings` ask for. `say` is told what takes long, such as a build.
 
-    Raises DynamicsError or PartError, with the remedy, where a part cannot be had.
+    Raises OracleError, DynamicsError or PartError, with the remedy, where a part cannot be had.
     """
     oracle = make_oracle(settings.oracle)
     if isinstance(oracle, EspressoOracle):
         oracle.prepare(settings.elements, say)
-    elif isinstance(oracle, RootstockOracle):
+    elif isinstance(oracle, RootstockOracle | ASEOracle):
         oracle.prepare()
     check_models(settings.generator)
     checks = make_checks(settings.validation)

@@ -45,19 +45,16 @@ class ASEOracle:
             "kwargs": json.loads(json.dumps(self.choice.kwargs, default=str)),
         }
 
+    def prepare(self) -> None:
+        """Raise OracleError, in one line with the remedy, where the calculator cannot be made."""
+        self._made()
+
     def label(self, atoms: Atoms, workdir: Path) -> Label:
         """Compute energy, forces and stress of `atoms`. Raises OracleError."""
         start = time.monotonic()
-        make = calculator_class(self.choice.calculator)
         given = structure_only(atoms)
         workdir.mkdir(parents=True, exist_ok=True)
-        try:
-            calculator = make(**self.choice.kwargs)
-        except Exception as error:
-            raise OracleError(
-                f"{self.choice.calculator}(**{self.choice.kwargs}) could not be made: "
-                f"{_one_line(error)}; look at oracle.kwargs"
-            ) from error
+        calculator = self._made()
         given.calc = calculator
         try:
             energy = float(given.get_potential_energy(force_consistent=_has_free(calculator)))
@@ -74,6 +71,16 @@ class ASEOracle:
         return finished_label(
             atoms, energy, forces, stress, self.settings(atoms), {"wall_s": _since(start)}
         )
+
+    def _made(self) -> Any:
+        make = calculator_class(self.choice.calculator)
+        try:
+            return make(**self.choice.kwargs)
+        except Exception as error:
+            raise OracleError(
+                f"{self.choice.calculator}(**{self.choice.kwargs}) could not be made: "
+                f"{_one_line(error)}; look at oracle.kwargs"
+            ) from error
 
 
 def calculator_class(dotted: str) -> Callable[..., Any]:

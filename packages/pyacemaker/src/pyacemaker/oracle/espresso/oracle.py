@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -103,6 +104,11 @@ class EspressoOracle:
             )
             if choice.command is None:
                 quantum_espresso(say)
+            elif shutil.which(os.path.expanduser(choice.command[0])) is None:  # noqa: PTH111 - ./pw.x
+                raise OracleError(
+                    f"oracle.command: there is no program {choice.command[0]!r}; correct it, or "
+                    "leave it out to have Quantum ESPRESSO installed"
+                )
         except (PseudopotentialError, PartError) as error:
             raise OracleError(str(error)) from error
 
