@@ -104,7 +104,11 @@ def test_a_failed_scf_is_a_reason_to_go_up_but_a_missing_program_is_not(tmp_path
     assert report.passed
     assert report.rows[0].problem == "no"
     assert not report.rows[0].converged
-    for meta in ({}, {"attempts": [{"kind": "time limit"}]}):
+    for meta in (
+        {},
+        {"attempts": [{"family": "time"}]},
+        {"attempts": [{"class": "program_missing", "family": "program"}]},
+    ):
         with pytest.raises(OracleError):
             converge_cutoff(
                 lambda c, meta=meta: Basis(c, problem=meta, below=99),  # type: ignore[misc]

@@ -96,7 +96,7 @@ def test_settings_tell_versions_setups_and_spins() -> None:
 def test_what_gpaw_cannot_do_is_one_line(tmp_path: Path, silicon: Atoms) -> None:
     with pytest.raises(OracleError, match="onverge") as caught:
         oracle(electron_maxstep=1).label(silicon, tmp_path)
-    assert caught.value.meta["attempts"][0]["kind"] == "not converged"
+    assert caught.value.meta["attempts"][0]["family"] == "scf"
     assert "\n" not in caught.value.diagnosis
     with pytest.raises(OracleError, match="no PBE setup for Po"):
         oracle().settings(bulk("Po"))

@@ -170,7 +170,10 @@ _OF_THE_BASIS = ("scf", "diagonalization", "numbers", "occupations", "fft", "pro
 def _may_be_the_cutoff(meta: Mapping[str, Any]) -> bool:
     """Too small a basis can spoil an SCF; it does not remove programs or stop them."""
     attempts = meta.get("attempts") or []
-    return bool(attempts) and attempts[-1].get("family") in _OF_THE_BASIS
+    return bool(attempts) and (
+        attempts[-1].get("class") != "program_missing"
+        and attempts[-1].get("family") in _OF_THE_BASIS
+    )
 
 
 def _compared(

@@ -134,12 +134,12 @@ class GPAWOracle:
         if result is None:
             said = (workdir / LOG).read_text(errors="replace").strip().splitlines()
             reason = said[-1][:300] if said else "it said nothing"
-            kind = "not converged" if "KohnShamConvergenceError" in reason else "crash"
+            family = "scf" if "KohnShamConvergenceError" in reason else "program"
             if ended.timed_out:
-                kind, reason = "time limit", f"{ended.describe()}; raise oracle.timeout_s"
+                family, reason = "time", f"{ended.describe()}; raise oracle.timeout_s"
             raise OracleError(
                 f"{atoms.get_chemical_formula()}: GPAW gave no result: {reason}",
-                {"attempts": [{"kind": kind, "reason": reason, "wall_s": ended.wall_s}]},
+                {"attempts": [{"family": family, "reason": reason, "wall_s": ended.wall_s}]},
             )
         return result
 

@@ -39,6 +39,9 @@ OUTPUT = "vasp.out"  # the name that custodian's handlers look for
 _INPUTS = ("INCAR", "KPOINTS", "POSCAR", "POTCAR")
 _KEPT = (*_INPUTS[:3], "vasprun.xml", OUTPUT, "OSZICAR")
 
+# What the cutoff gate asks: whether too small a basis may be the cause.
+_FAMILIES = {"not converged": "scf", "time limit": "time"}
+
 
 @dataclass(frozen=True)
 class VASPOracle:
@@ -101,7 +104,10 @@ class VASPOracle:
                 attempts.append({**record, "kind": "converged", "reason": "converged"})
                 result = outcome
                 break
-            attempts.append({**record, "kind": outcome.kind, "reason": str(outcome)})
+            family = _FAMILIES.get(outcome.kind, "program")
+            attempts.append(
+                {**record, "kind": outcome.kind, "family": family, "reason": str(outcome)}
+            )
             if len(attempts) >= self.choice.max_attempts:
                 raise self._failed(atoms, attempts)
             attempts[-1]["remedy"] = actions = _mend(folder)
