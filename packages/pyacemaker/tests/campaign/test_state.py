@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +169,15 @@ def test_files_of_the_campaign_are_checked(tmp_path: Path) -> None:
     path.write_text("2")
     with pytest.raises(CorruptFileError, match=r"result\.json"):
         journal.checked(reference)
+
+
+def test_a_lost_table_is_named_and_not_made_anew(tmp_path: Path) -> None:
+    state = CampaignState(tmp_path)
+    state.finish(1, "explore", {"count": 3}, 1.0)
+    state.close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.execute("DROP TABLE fact")
+        connection.commit()
+    for read_only in (False, True):
+        with pytest.raises(StateError, match="damaged"):
+            CampaignState(tmp_path, read_only=read_only)

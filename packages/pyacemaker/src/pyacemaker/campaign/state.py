@@ -114,6 +114,8 @@ class CampaignState:
             if verdict != "ok":
                 raise StateError(self._damaged(str(verdict).splitlines()[0]))
             found = self.fact("format")
+            if found is None and self.steps():
+                raise StateError(self._damaged("what the campaign knew of itself is gone"))
         except DatabaseError as error:
             raise StateError(self._damaged(str(error.orig))) from error
         if found is None and not read_only:
