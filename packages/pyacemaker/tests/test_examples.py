@@ -10,12 +10,18 @@ import pytest
 from pyacemaker.config.load import load_config, parse_config
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+OTHERS = re.compile(r"^clusters:", re.MULTILINE)  # files of ai-how and rootstock
+EXAMPLES = [
+    path
+    for path in sorted((ROOT / "examples").glob("*.yaml"))
+    if not OTHERS.search(path.read_text())
+]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{number}")
     for page in PAGES
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL))
+    if not OTHERS.search(block)
 ]
 
 
