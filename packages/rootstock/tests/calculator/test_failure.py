@@ -27,7 +27,7 @@ from rootstock import (
     WorkerDiedError,
     WorkerTimeoutError,
 )
-from rootstock.errors import WorkerError, WorkerStartError
+from rootstock.errors import RootstockError, WorkerError, WorkerStartError
 from rootstock.protocol import extension, ipi
 from rootstock.protocol.channel import Channel
 from rootstock.server.listener import Listener
@@ -182,9 +182,7 @@ def test_a_setup_that_never_ends(source: Callable[[str], Path], copper: Atoms) -
     [
         ("import no_such_package\ndef setup(model, device): ...", "no_such_package"),
         ("def setup(model, device):\n    raise OSError('no weights')", "no weights"),
-        ("def nothing(): ...", "setup"),
         ("def setup(model, device):\n    return 3", "neither an ASE calculator"),
-        ("def setup(model, device): this is no Python", "SyntaxError"),
     ],
 )
 def test_a_setup_that_fails(
@@ -199,6 +197,20 @@ def test_a_setup_that_fails(
     path.write_text("from ase.calculators.emt import EMT\ndef setup(m, d): return EMT()")
     copper.get_potential_energy()  # what was wrong was mended
     copper.calc.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def nothing(): ...", "no function setup"),
+        ("def setup(model, device): this is no Python", "not Python"),
+    ],
+)
+def test_a_file_without_setup_is_refused_before_anything_starts(
+    source: Callable[[str], Path], text: str, says: str
+) -> None:
+    with pytest.raises(RootstockError, match=says):
+        RootstockCalculator(environment=source(text))
 
 
 def test_an_interpreter_that_is_not_there(copper: Atoms, tmp_path: Path) -> None:

@@ -29,6 +29,6 @@ def test_lj_is_ases_with_its_options() -> None:
     assert found["force_error_eV_per_A"] < 1e-4
 
 
-def test_esper_says_that_its_package_is_absent() -> None:
-    with pytest.raises(RuntimeError, match="esper is not in this environment"):
+def test_esper_says_that_it_cannot_serve_potentials_yet() -> None:
+    with pytest.raises(RuntimeError, match="no esper that can serve a potential"):
         load(FOLDER / "esper_env.py", "/anything", "cpu", {})
