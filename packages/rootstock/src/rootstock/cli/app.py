@@ -338,15 +338,27 @@ def serve(
     root: RootOption = None,
     cluster: ClusterOption = None,
     device: DeviceOption = "cpu",
+    template: Annotated[
+        Path | None,
+        typer.Option(
+            help="A structure file with the atoms in the server's order, for servers that tell no "
+            "species (i-PI, ASE).",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     option: OptionList = None,
 ) -> None:
-    """Run a model for a server that speaks the i-PI protocol (i-PI, ASE, LAMMPS drivers)."""
+    """Run a model for a server that speaks the i-PI protocol (i-PI, ASE, LAMMPS drivers).
+
+    The plain protocol tells positions and cell, and no species: name a --template for it.
+    """
     from rootstock.cli.serving import serve_model  # noqa: PLC0415
     from rootstock.root.shipped import BUILT_IN  # noqa: PLC0415
 
     folder = Path() if model in BUILT_IN else chosen_root(root, cluster)
     try:
-        code = serve_model(folder, model, address, device, _options(option))
+        code = serve_model(folder, model, address, device, _options(option), template)
     except RootError as error:
         raise refuse(str(error)) from error
     raise typer.Exit(code)

@@ -18,11 +18,17 @@ _GRACE_S = 5.0
 
 
 def serve_model(
-    root: Path, model: str, address: str, device: str, options: Mapping[str, Any]
+    root: Path,
+    model: str,
+    address: str,
+    device: str,
+    options: Mapping[str, Any],
+    template: Path | None = None,
 ) -> int:
     """Run the worker until the server ends it, and return its exit code as 0 or 1.
 
-    `address` is HOST:PORT, or else the path of a Unix socket.
+    `address` is HOST:PORT, or else the path of a Unix socket; `template` a structure file with
+    the species, for servers that tell none.
     """
     resolved = built_in(model) if model in BUILT_IN else resolve_model(root, model)
     command = [
@@ -32,6 +38,8 @@ def serve_model(
     ]  # fmt: skip
     if options:
         command += ["--options", json.dumps(dict(options))]
+    if template is not None:
+        command += ["--template", str(template.absolute())]
     process = subprocess.Popen(command, env=complete(resolved.variables), stdin=subprocess.DEVNULL)
     try:
         return 0 if process.wait() == 0 else 1
