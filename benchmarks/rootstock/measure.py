@@ -57,7 +57,7 @@ class _Factory:
 
 def calculator(way: str, options: argparse.Namespace) -> Any:
     """Return the calculator for a way."""
-    if way == "in-process":
+    if way in ("in-process", "model"):
         return own_calculator(options.source, options.model)
     if way == "ase-socketio":
         from ase.calculators.socketio import PySocketIOClient, SocketIOCalculator
@@ -79,22 +79,25 @@ def calculator(way: str, options: argparse.Namespace) -> Any:
     )
 
 
-def one_call(atoms: Any) -> float:
-    """Return the seconds that energy, forces and stress take."""
+def one_call(atoms: Any, bare: bool = False) -> float:
+    """Return the seconds that energy, forces and stress take; `bare`: of the model's own call."""
     start = time.perf_counter()
+    if bare:
+        atoms.calc.calculate(atoms, ["energy", "forces", "stress"], ["positions"])
+        return time.perf_counter() - start
     atoms.get_potential_energy()
     atoms.get_forces()
     atoms.get_stress()
     return time.perf_counter() - start
 
 
-def calls(atoms: Any, count: int) -> list[float]:
+def calls(atoms: Any, count: int, bare: bool = False) -> list[float]:
     """Return the seconds of `count` calls, each after a move of all atoms."""
     step = 1e-3 * np.random.default_rng(0).normal(size=atoms.positions.shape)
     seconds = []
     for n in range(count):
         atoms.positions += step if n % 2 else -step
-        seconds.append(one_call(atoms))
+        seconds.append(one_call(atoms, bare))
     return seconds
 
 
@@ -132,8 +135,9 @@ def main() -> None:
             atoms.calc = calculator(options.way, options)
         else:
             atoms.calc = first.calc
-        calls(atoms, max(3, options.calls // 10))
-        seconds = sorted(calls(atoms, options.calls))
+        bare = options.way == "model"
+        calls(atoms, max(3, options.calls // 10), bare)
+        seconds = sorted(calls(atoms, options.calls, bare))
         result["median_us"][str(count)] = 1e6 * statistics.median(seconds)
         result["p90_us"][str(count)] = 1e6 * seconds[int(0.9 * len(seconds))]
         if atoms is not first and options.way in ("ase-socketio",):

@@ -4,10 +4,11 @@
 
 A call is what an MD asks after each move: energy, forces and stress of the `Atoms`. The model
 is null_model.py, so what is left is the way there and back (and ASE's own bookkeeping, which
-`in-process` shows alone). Each repeat runs every way in turn, in a process of its own.
+`in-process` shows alone); `model` is one call of the model's own `calculate`, and `overhead_us`
+what a way costs beyond it. Each repeat runs every way in turn, in a process of its own.
 
 i-PI has no calculator: its figure is the time per step of an NVE run with its own Python driver
-and its `gas` potential (zero forces), (t(300 steps) - t(100 steps)) / 200, its integrator
+and its `gas` potential (zero forces), (t(900 steps) - t(100 steps)) / 800, its integrator
 included.
 """
 
@@ -124,7 +125,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         peer_python, root = peer_root(Path(scratch))
         for repeat in range(options.repeats):
-            for way in ("in-process", *OURS, "ase-socketio"):
+            for way in ("model", "in-process", *OURS, "ase-socketio"):
                 runs.setdefault(way, []).append(measure(here, way, extra))
             peer = measure(peer_python, "rootstock-1.6.4", [*extra, "--root", str(root)])
             runs.setdefault("rootstock-1.6.4", []).append(peer)
@@ -132,8 +133,8 @@ def main() -> None:
             for count in options.atoms:
                 folder = Path(scratch) / f"ipi-{repeat}-{count}"
                 short = ipi_seconds(count, 100, folder / "short")
-                long = ipi_seconds(count, 300, folder / "long")
-                per_step[str(count)] = 1e6 * (long - short) / 200
+                long = ipi_seconds(count, 900, folder / "long")
+                per_step[str(count)] = 1e6 * (long - short) / 800
             runs.setdefault("i-pi", []).append({"median_us": per_step})
             print(f"repeat {repeat + 1} of {options.repeats}", file=sys.stderr, flush=True)
     summary: dict[str, Any] = {}
@@ -151,6 +152,9 @@ def main() -> None:
     base = summary["shared-memory"]["us_per_call"]
     for found in summary.values():
         times = found["us_per_call"]
+        if found is not summary["model"]:
+            alone = summary["model"]["us_per_call"]
+            found["overhead_us"] = {n: round(times[n] - alone[n], 1) for n in times}
         found["times_ours"] = {n: round(times[n] / base[n], 2) for n in base}
     report = {
         "what": "energy + forces + stress after a move, null model; medians of repeats",
