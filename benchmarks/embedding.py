@@ -8,9 +8,9 @@ emt: aluminium by EMT (whose reach is about 6 angstrom), 4000 atoms at 0.1 angst
 disorder: the surroundings of a vacancy, and the (111) surface of a slab; three atoms each.
 dft: silicon by Quantum ESPRESSO, coarse (10 Ry, Gamma): 39 atoms round a vacancy in a box that
 is long in one direction, along which it is cut.
-dft-surface: aluminium by Quantum ESPRESSO, coarse (12 Ry, two k-points): a (111) slab of four
-layers, 5.7 angstrom wide and 25 long, cut along its length, and in depth where the buffer is
-thinner than the slab.
+dft-surface: silicon by Quantum ESPRESSO, as coarse (10 Ry, two k-points): a bare, unreconstructed
+(001) slab of five layers, 3.8 angstrom wide and 23 long, cut along its length, and in depth where
+the buffer is thinner than the slab.
 
 For every buffer: atoms of the cell, largest and root-mean-square error of the core's forces
 (eV/angstrom). For comparison, `cluster` is the same core with the same buffer as a cluster in
@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.build import bulk, fcc111
+from ase.build import bulk, diamond100, fcc111
 from ase.calculators.emt import EMT
 
 from pyacemaker.core_weight import core_weights
@@ -47,15 +47,8 @@ def emt(atoms: Atoms) -> np.ndarray:
 SILICON = EspressoSettings(
     ecutwfc_Ry=10, ecutrho_Ry=40, kspacing_per_A=1.2, smearing="mv", degauss_Ry=0.02
 )
-ALUMINIUM = EspressoSettings(
-    ecutwfc_Ry=12,
-    ecutrho_Ry=48,
-    kspacing_per_A=0.6,
-    smearing="mv",
-    degauss_Ry=0.03,
-    conv_thr_Ry_per_atom=1e-7,
-    mixing_beta=0.3,
-)
+# The slab is one surface cell wide: two k-points across it.
+SILICON_SLAB = SILICON.model_copy(update={"kspacing_per_A": 0.85, "mixing_beta": 0.4})
 
 
 def dft(settings: EspressoSettings) -> Forces:
@@ -135,14 +128,14 @@ def with_dft() -> list:
 
 
 def with_dft_surface() -> list:
-    slab = fcc111("Al", (2, 10, 4), a=4.04, vacuum=5.0, orthogonal=True)
+    slab = diamond100("Si", (1, 6, 5), vacuum=5.0)
     slab.pbc = True
-    slab.rattle(0.1, rng=np.random.default_rng(2))
+    slab.rattle(0.05, rng=np.random.default_rng(2))
     middle = slab.cell.array[1, 1] / 2
     top = np.flatnonzero(slab.get_tags() == 1)
     centre = int(top[np.argmin(np.abs(slab.positions[top, 1] - middle))])
     name = "surface, cut along one axis and in depth"
-    return rows(name, slab, [centre], [1.0, 2.0, 3.0, 5.5], dft(ALUMINIUM))
+    return rows(name, slab, [centre], [1.0, 3.0, 5.0], dft(SILICON_SLAB))
 
 
 CASES = {"emt": with_emt, "dft": with_dft, "dft-surface": with_dft_surface}
