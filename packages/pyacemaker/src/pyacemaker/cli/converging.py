@@ -241,4 +241,6 @@ def _print(
         _stdout.print(line, style="red", highlight=False, soft_wrap=True)
     if backup is not None:
         told = ", ".join(f"{name} {value:g}" for name, value in values.items())
-        _stdout.print(f"wrote {told} into {config} (before: {backup})", highlight=False)
+        _stdout.print(
+            f"wrote {told} into {config} (before: {backup})", highlight=False, soft_wrap=True
+        )
