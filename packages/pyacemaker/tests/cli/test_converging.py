@@ -24,11 +24,11 @@ oracle:
   ecutwfc_Ry: 14 # a guess
   # four times that
   ecutrho_Ry: 56
-  kspacing_per_A: 1.2
+  kspacing_per_A: 0.8
 
 workers: 2 # both cores
 """
-OPTIONS = ["--force", "0.1", "--stress", "3", "--energy", "60"]
+OPTIONS = ["--force", "0.1", "--stress", "3", "--energy", "30"]
 WAIT_S = 300.0
 
 
@@ -58,7 +58,7 @@ def test_a_study_that_is_killed_goes_on_and_is_written_down(tmp_path: Path) -> N
     dry = subprocess.run(
         command(*OPTIONS, "--dry-run", "--json"), cwd=tmp_path, capture_output=True, check=False
     )
-    assert dry.returncode == 0, dry.stderr.decode()
+    assert dry.returncode == 0, dry.stdout.decode() + dry.stderr.decode()
     told = json.loads(dry.stdout)
     assert told["converged"]
     assert told["try_next"] == {}
@@ -73,7 +73,7 @@ def test_a_study_that_is_killed_goes_on_and_is_written_down(tmp_path: Path) -> N
         elif row["value"] == told["found"][row["parameter"]]:
             assert row["force_error_eV_per_A"] <= 0.1
             assert row["stress_error_GPa"] <= 3
-            assert row["energy_error_meV_per_atom"] <= 60
+            assert row["energy_error_meV_per_atom"] <= 30
 
     real = subprocess.run(
         command(*OPTIONS), cwd=tmp_path, capture_output=True, text=True, check=False
@@ -103,11 +103,12 @@ def test_a_source_without_a_cutoff_is_refused(tmp_path: Path) -> None:
     assert "only plane-wave codes" in " ".join(done.output.split())
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everything")
-def test_a_configuration_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+def test_a_configuration_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = tmp_path / "si.yaml"
     config.write_text(TEXT)
-    config.chmod(0o444)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write whatever its mode
     done = CliRunner().invoke(app, ["converge", str(config), "-w", str(tmp_path / "work")])
     assert done.exit_code == 2
     assert "--dry-run" in done.output
