@@ -243,7 +243,7 @@ def _along(
             periodic_box(structures[0]), with_value(settings, parameter, value).kspacing_per_A
         )
         wall_s = sum(float(label.meta.get("wall_s") or 0.0) for label in labels)
-        return Row(parameter, value, reference, mesh, *wrong, wall_s)
+        return Row(parameter, value, reference, mesh, wrong[0], wrong[1], wrong[2], wall_s)
 
     on_value(reference, 1, len(values))
     finest = compute(with_value(settings, parameter, reference), structures)
