@@ -2,11 +2,15 @@
 
     python benchmarks/embedding.py emt benchmarks/embedding_emt.json
     python benchmarks/embedding.py dft benchmarks/embedding_dft.json
+    python benchmarks/embedding.py dft-surface benchmarks/embedding_dft_surface.json
 
 emt: aluminium by EMT (whose reach is about 6 angstrom), 4000 atoms at 0.1 angstrom of thermal
 disorder: the surroundings of a vacancy, and the (111) surface of a slab; three atoms each.
 dft: silicon by Quantum ESPRESSO, coarse (10 Ry, Gamma): 39 atoms round a vacancy in a box that
 is long in one direction, along which it is cut.
+dft-surface: silicon by Quantum ESPRESSO, as coarse (10 Ry, two k-points): a bare, unreconstructed
+(001) slab of five layers, 3.8 angstrom wide and 23 long, cut along its length, and in depth where
+the buffer is thinner than the slab.
 
 For every buffer: atoms of the cell, largest and root-mean-square error of the core's forces
 (eV/angstrom). For comparison, `cluster` is the same core with the same buffer as a cluster in
@@ -23,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.build import bulk, fcc111
+from ase.build import bulk, diamond100, fcc111
 from ase.calculators.emt import EMT
 
 from pyacemaker.core_weight import core_weights
@@ -40,12 +44,23 @@ def emt(atoms: Atoms) -> np.ndarray:
     return copy.get_forces()
 
 
-def dft(atoms: Atoms) -> np.ndarray:
-    settings = EspressoSettings(
-        ecutwfc_Ry=10, ecutrho_Ry=40, kspacing_per_A=1.2, smearing="mv", degauss_Ry=0.02
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        return EspressoOracle(settings).label(atoms, Path(folder)).atoms.get_forces()
+SILICON = EspressoSettings(
+    ecutwfc_Ry=10, ecutrho_Ry=40, kspacing_per_A=1.2, smearing="mv", degauss_Ry=0.02
+)
+# The slab is one surface cell wide: two k-points across it.
+SILICON_SLAB = SILICON.model_copy(update={"kspacing_per_A": 0.85, "mixing_beta": 0.4})
+
+
+def dft(settings: EspressoSettings) -> Forces:
+    def forces(atoms: Atoms) -> np.ndarray:
+        with tempfile.TemporaryDirectory() as folder:
+            label = EspressoOracle(settings).label(atoms, Path(folder))
+        seconds, steps = label.meta["wall_s"], label.meta["scf_steps"]
+        mesh = label.settings["kmesh"]
+        print(f"{len(atoms)} atoms, k-mesh {mesh}, {steps} steps: {seconds:.0f} s", flush=True)
+        return label.atoms.get_forces()
+
+    return forces
 
 
 def cluster(box: Atoms, centre: int, buffer_A: float) -> tuple[Atoms, np.ndarray]:
@@ -109,7 +124,21 @@ def with_dft() -> list:
     neighbour = int(np.argsort(box.get_distances(20, range(len(box)), mic=True))[1])
     del box[20]
     centre = neighbour - (neighbour > 20)
-    return rows("vacancy, cut along one axis", box, [centre], [1.0, 3.0, 5.5], dft)
+    return rows("vacancy, cut along one axis", box, [centre], [1.0, 3.0, 5.5], dft(SILICON))
+
+
+def with_dft_surface() -> list:
+    slab = diamond100("Si", (1, 6, 5), vacuum=5.0)
+    slab.pbc = True
+    slab.rattle(0.05, rng=np.random.default_rng(2))
+    middle = slab.cell.array[1, 1] / 2
+    top = np.flatnonzero(slab.get_tags() == 1)
+    centre = int(top[np.argmin(np.abs(slab.positions[top, 1] - middle))])
+    name = "surface, cut along one axis and in depth"
+    return rows(name, slab, [centre], [1.0, 3.0, 5.0], dft(SILICON_SLAB))
+
+
+CASES = {"emt": with_emt, "dft": with_dft, "dft-surface": with_dft_surface}
 
 
 if __name__ == "__main__":
@@ -117,6 +146,6 @@ if __name__ == "__main__":
     result = {
         "command": f"python benchmarks/embedding.py {kind} {Path(target).name}",
         "core_radius_A": CORE_RADIUS_A,
-        "rows": with_emt() if kind == "emt" else with_dft(),
+        "rows": CASES[kind](),
     }
     Path(target).write_text(json.dumps(result, indent=1) + "\n")

@@ -29,7 +29,7 @@ def test_comments_order_and_style_stay(tmp_path: Path) -> None:
         assert line in after
     assert "budget: {labels: 50}" in after
     assert "ecutwfc_Ry: 40.0" in after
-    assert "# measured" in after
+    assert "kspacing_per_A: 0.3   # measured (was 0.8: from a paper)" in after
     assert load_config(path).oracle.kspacing_per_A == 0.3  # type: ignore[attr-defined]
 
 
@@ -51,3 +51,26 @@ def test_what_would_be_refused_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         rewrite_file(path, "oracle", {"ecutwfc_Ry": -1}, "x")
     assert path.read_text() == TEXT
+
+
+def test_lines_behind_a_value_stay_and_an_earlier_result_is_replaced() -> None:
+    text = (
+        "elements: [Al]\noracle:\n  ecutwfc_Ry: 16 # a guess\n  # four times that\n"
+        "  ecutrho_Ry: 64\n\n# below\ntemperatures_K: [300]\n"
+    )
+    values = {"ecutwfc_Ry": 24.0, "kspacing_per_A": 0.3}
+    once = rewritten(text, "oracle", values, "converged: loosely")
+    assert once == (
+        "elements: [Al]\noracle:\n  ecutwfc_Ry: 24.0 # converged: loosely (was 16: a guess)\n"
+        "  # four times that\n  ecutrho_Ry: 64\n  kspacing_per_A: 0.3 # converged: loosely\n"
+        "\n# below\ntemperatures_K: [300]\n"
+    )
+    twice = rewritten(once, "oracle", values, "converged: well")
+    assert twice == once.replace("loosely", "well")
+
+
+def test_what_follows_a_section_that_ends_in_a_block_stays_behind_it() -> None:
+    text = "elements: [Fe]\noracle:\n  hubbard_U_eV:\n    Fe-3d: 4.0 # from a paper\n\n# below\n"
+    after = rewritten(text + "seed: 1\n", "oracle", {"ecutwfc_Ry": 40}, "measured")
+    assert after.endswith("  ecutwfc_Ry: 40  # measured\n\n# below\nseed: 1\n")
+    assert "Fe-3d: 4.0 # from a paper\n" in after

@@ -63,16 +63,30 @@ def test_the_coarsest_value_within_the_tolerances_is_found() -> None:
     assert kspacing**3 - 0.195**3 < 0.2 < (1.3 * kspacing) ** 3
     assert found.found["degauss_Ry"] == 0.04  # it makes no difference here
     assert found.converged
-    assert told[0].value == 24
+    assert [(row.value, row.is_reference) for row in told[:3]] == [
+        (30, True),
+        (24, False),
+        (20, False),
+    ]
     by_parameter = [row.parameter for row in found.rows]
     assert by_parameter == sorted(by_parameter, key=parameters_of(SILICON).index)
 
 
 def test_a_tolerance_out_of_reach_finds_nothing() -> None:
     structures = study_structures(bulk("Si"), 1)
-    found = study(SILICON, structures, decaying, Tolerances(1e-9, 1e-9, 1e-9))
+    allowed = Tolerances(1e-9, 1e-9, 1e-9)
+    found = study(SILICON, structures, decaying, allowed)
     assert found.found["ecutwfc_Ry"] is None
     assert not found.converged
+    assert found.next_values()["ecutwfc_Ry"] == 30  # the ladder round it reaches 45 Ry
+    said = found.advice(allowed)[0]
+    # 2^-3 - 2^-4.5 = 0.0808 GPa at 24 Ry
+    for words in (
+        "at 24, against 30",
+        "stress 0.0808 GPa (allowed 1e-09)",
+        "oracle.ecutwfc_Ry: 30",
+    ):
+        assert words in said
 
 
 def test_a_label_that_fails_is_not_converged_but_the_finest_must_not_fail() -> None:
@@ -101,6 +115,9 @@ def test_no_mesh_is_computed_twice_and_one_atom_is_doubled() -> None:
     assert structures[1].get_volume() == pytest.approx(0.96**3 * structures[0].get_volume())
     values = ladder("kspacing_per_A", SILICON, study_structures(bulk("Si"), 1))
     assert values == sorted(values, reverse=True)
+    large = study_structures(bulk("Si", cubic=True) * 4, 1)  # one mesh at every usual spacing
+    coarse = SILICON.model_copy(update={"kspacing_per_A": 1.0})
+    assert len(ladder("kspacing_per_A", coarse, large)) == 3
     assert ladder("ecutwfc_Ry", SILICON, structures) == [12, 15, 18, 20, 24, 30]
     plain = SILICON.model_copy(update={"smearing": "none"})
     assert "degauss_Ry" not in parameters_of(plain)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +68,8 @@ def converge(
         settings = resolve(load_config(config), config.parent).settings
     except ConfigError as error:
         raise _refuse(str(error)) from error
+    if not dry_run and not os.access(config, os.W_OK):
+        raise _refuse(f"{config} cannot be written; --dry-run measures only")
     oracle = settings.oracle
     if isinstance(oracle, ASESettings | RootstockSettings):
         raise _refuse(f"{config}: only plane-wave codes have a cutoff and k-points to converge")
@@ -89,7 +94,13 @@ def converge(
         except ConfigError as error:
             raise _refuse(str(error)) from error
     if as_json:
-        told = {**found.as_dict(), "values": values, "written": backup is not None}
+        told = {
+            **found.as_dict(),
+            "tolerances": asdict(allowed),
+            "values": values,
+            "written": backup is not None,
+            "backup": None if backup is None else str(backup),
+        }
         typer.echo(json.dumps(told, indent=1))
     else:
         _print(found, values, allowed, config, backup)
@@ -111,6 +122,7 @@ def _measure(
     from pyacemaker.labels import LabelStore  # noqa: PLC0415
     from pyacemaker.oracle.base import OracleError  # noqa: PLC0415
     from pyacemaker.oracle.convergence import study, study_structures  # noqa: PLC0415
+    from pyacemaker.oracle.espresso.oracle import EspressoOracle  # noqa: PLC0415
     from pyacemaker.oracle.settings import make_oracle  # noqa: PLC0415
     from pyacemaker.process import allow_programs, stop_programs  # noqa: PLC0415
 
@@ -124,30 +136,60 @@ def _measure(
 
         def compute(settings: DFTSettings, structures: Sequence[Atoms]) -> list[Label]:
             maker = make_oracle(settings)
-            batch = label_batch(list(structures), maker, store, executor, lambda *_: None)
+            batch = label_batch(list(structures), maker, store, executor, _labels_told(say))
             if batch.failures:
                 raise OracleError(next(iter(batch.failures.values())))
             found = [store.get(key) for key in batch.keys if key is not None]
             return [label for label in found if label is not None]
 
-        def told(row: Row) -> None:
-            verdict = "converged" if row.within(allowed) else "not converged"
-            say(f"{row.parameter} {row.value:g}: {verdict}{_errors(row)}")
+        def on_value(parameter: str, value: float, n: int, most: int) -> None:
+            part = ", the reference" if n == 1 else ""
+            say(f"{parameter} {value:g} ({n} of at most {most}{part}) ...")
 
         say(f"labels are kept in {store.directory}")
         try:
-            return study(oracle, study_structures(reference, seed), compute, allowed, told)
+            maker = make_oracle(oracle)
+            if isinstance(maker, EspressoOracle):
+                maker.prepare(dict.fromkeys(reference.get_chemical_symbols()), say)
+            structures = study_structures(reference, seed)
+            return study(
+                oracle,
+                structures,
+                compute,
+                allowed,
+                lambda row: say(f"  {_verdict(row, allowed)}"),
+                on_value,
+            )
         except KeyboardInterrupt:
             stop_programs()
             raise
 
 
-def _errors(row: Row) -> str:
+def _labels_told(say: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Return what tells how many labels of a value are there."""
+    start, before = time.monotonic(), -1
+
+    def told(done: int, total: int) -> None:
+        nonlocal before
+        if before < 0:
+            if done:
+                say(f"  {done} of {total} labels are there already")
+        elif done > before:
+            say(f"  label {done} of {total} after {time.monotonic() - start:.0f} s")
+        before = done
+
+    return told
+
+
+def _verdict(row: Row, allowed: Tolerances) -> str:
+    if row.is_reference:
+        return "the others are compared with this"
     if row.problem:
-        return f" ({row.problem})"
+        return f"failed: {row.problem}"
+    verdict = "converged" if row.within(allowed) else "too coarse"
     return (
-        f" (force {row.force_error_eV_per_A:.4f} eV/A, stress {row.stress_error_GPa:.3f} GPa, "
-        f"energy {row.energy_error_meV_per_atom:.3f} meV/atom; {row.wall_s:.0f} s)"
+        f"{verdict}: force {row.force_error_eV_per_A:.4f} eV/A, stress "
+        f"{row.stress_error_GPa:.3f} GPa, energy {row.energy_error_meV_per_atom:.3f} meV/atom"
     )
 
 
@@ -170,8 +212,8 @@ def _print(
     backup: Path | None,
 ) -> None:
     table = Table(box=None, header_style="dim")
-    titles = ("parameter", "value", "k-mesh", "force (eV/Å)", "stress (GPa)")
-    for title in (*titles, "ΔE (meV/atom)", "time (s)", ""):
+    errors = ("force error (eV/Å)", "stress error (GPa)", "ΔE error (meV/atom)")
+    for title in ("parameter", "value", "k-mesh", *errors, "3 labels (s)", ""):
         text = title in ("parameter", "")
         table.add_column(title, justify="left" if text else "right", no_wrap=True)
     for row in found.rows:
@@ -181,20 +223,24 @@ def _print(
             row.energy_error_meV_per_atom,
         )
         chosen = found.found[row.parameter] == row.value
+        verdict = row.problem or ("" if row.within(allowed) else "too coarse")
+        if row.is_reference:
+            verdict = "reference"
         table.add_row(
             row.parameter,
             f"{row.value:g}",
             "x".join(map(str, row.mesh)),
             *("-" if n is None else f"{n:.4f}" for n in numbers),
             f"{row.wall_s:.0f}",
-            "chosen" if chosen else row.problem or ("" if row.within(allowed) else "too coarse"),
+            "chosen" if chosen else verdict,
             style="bold green" if chosen else "",
         )
     wide = _stdout if _stdout.is_terminal else Console(width=160)
     wide.print(table)
-    for name, value in found.found.items():
-        if value is None:
-            _stdout.print(f"{name} is not converged within the tolerances", style="red")
+    for line in found.advice(allowed):
+        _stdout.print(line, style="red", highlight=False, soft_wrap=True)
     if backup is not None:
         told = ", ".join(f"{name} {value:g}" for name, value in values.items())
-        _stdout.print(f"wrote {told} into {config} (before: {backup})", highlight=False)
+        _stdout.print(
+            f"wrote {told} into {config} (before: {backup})", highlight=False, soft_wrap=True
+        )

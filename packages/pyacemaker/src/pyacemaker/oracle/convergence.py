@@ -11,7 +11,8 @@ tolerances. The cutoff comes first, then the k-points at this cutoff, then the s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,13 @@ DFTSettings = EspressoSettings | GPAWSettings | VASPSettings
 Compute = Callable[[DFTSettings, Sequence[Atoms]], Sequence[Label]]
 """Labels the structures with the settings, or raises OracleError."""
 
+Errors = tuple[float, float, float] | tuple[None, None, None]
+
 # Of the value in the configuration (a hint of the pseudopotentials, or a rule): coarse to fine.
 _CUTOFF_STEPS = (0.6, 0.75, 0.9, 1.0, 1.2, 1.5)
 _KSPACING_STEPS = (3.0, 2.4, 1.9, 1.5, 1.25, 1.0, 0.8, 0.65)
 _WIDTH_STEPS = (4.0, 2.0, 1.0, 0.5)
+_LEAST_MESHES, _FINER = 3, 0.8  # a large cell, whose first spacings all give one mesh
 _RATTLE_A = 0.1
 
 
@@ -46,16 +50,25 @@ class Tolerances:
 
 @dataclass(frozen=True)
 class Row:
-    """One value of a parameter and its errors against the finest, None where it failed."""
+    """One value of a parameter and its errors against `against`, None where it failed.
+
+    The finest value itself, the reference, has a row without errors.
+    """
 
     parameter: str
     value: float
+    against: float
     mesh: tuple[int, int, int]
     force_error_eV_per_A: float | None
     stress_error_GPa: float | None
     energy_error_meV_per_atom: float | None
     wall_s: float
     problem: str = ""
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the others are compared with this one."""
+        return self.value == self.against
 
     def within(self, allowed: Tolerances) -> bool:
         """Say whether all three errors are allowed."""
@@ -66,6 +79,19 @@ class Row:
         )
         limits = (allowed.force_eV_per_A, allowed.stress_GPa, allowed.energy_meV_per_atom)
         return all(e is not None and e <= limit for e, limit in zip(errors, limits, strict=True))
+
+    def excess(self, allowed: Tolerances) -> list[str]:
+        """Return each error that is too large, with what is allowed, in words."""
+        limits = (
+            ("force", self.force_error_eV_per_A, allowed.force_eV_per_A, "eV/A"),
+            ("stress", self.stress_error_GPa, allowed.stress_GPa, "GPa"),
+            ("energy", self.energy_error_meV_per_atom, allowed.energy_meV_per_atom, "meV/atom"),
+        )
+        return [
+            f"{name} {error:.3g} {unit} (allowed {limit:g})"
+            for name, error, limit, unit in limits
+            if error is not None and error > limit
+        ]
 
 
 @dataclass(frozen=True)
@@ -80,10 +106,36 @@ class Study:
         """Whether every parameter is."""
         return all(value is not None for value in self.found.values())
 
+    def next_values(self) -> dict[str, float]:
+        """Return, for each parameter that is not converged, the value to start from next.
+
+        It is the finest so far: the ladder round it reaches further, and its labels are there.
+        """
+        finest = {row.parameter: row.against for row in self.rows}
+        return {name: finest[name] for name, value in self.found.items() if value is None}
+
+    def advice(self, allowed: Tolerances) -> list[str]:
+        """Say of each parameter that is not converged how far it is, and what to try next."""
+        lines = []
+        for name, value in self.next_values().items():
+            tried = [row for row in self.rows if row.parameter == name and not row.is_reference]
+            far = tried[-1].problem or ", ".join(tried[-1].excess(allowed))
+            lines.append(
+                f"{name} is not converged: at {tried[-1].value:g}, against {value:g}: {far}. Set "
+                f"oracle.{name}: {value:g} and run again to look further (what is labelled stays "
+                "so), or allow larger errors"
+            )
+        return lines
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         rows = [{**asdict(row), "mesh": list(row.mesh)} for row in self.rows]
-        return {"converged": self.converged, "found": dict(self.found), "rows": rows}
+        return {
+            "converged": self.converged,
+            "found": dict(self.found),
+            "try_next": self.next_values(),
+            "rows": rows,
+        }
 
 
 def study_structures(reference: Atoms, seed: int) -> list[Atoms]:
@@ -114,8 +166,12 @@ def study(
     compute: Compute,
     allowed: Tolerances,
     on_row: Callable[[Row], None] = lambda _: None,
+    on_value: Callable[[str, float, int, int], None] = lambda *_: None,
 ) -> Study:
-    """Converge every parameter of `settings` (see the module); `on_row` is told each row.
+    """Converge every parameter of `settings` (see the module).
+
+    `on_value(parameter, value, n, most)` is called before the n-th of at most `most` values of
+    a parameter is computed, `on_row` after it; the finest comes first.
 
     While the cutoff is sought the k-points are those of `settings`, at most 0.35 1/angstrom
     dense, for the two errors hardly mix.
@@ -131,7 +187,8 @@ def study(
             loose = max(current.kspacing_per_A, 0.35)
             base = current.model_copy(update={"kspacing_per_A": loose})
         values = ladder(parameter, base, structures)
-        new, best = _along(parameter, values, base, structures, compute, allowed, on_row)
+        told = partial(on_value, parameter)
+        new, best = _along(parameter, values, base, structures, compute, allowed, on_row, told)
         rows += new
         found[parameter] = best
         if best is not None:
@@ -149,6 +206,10 @@ def ladder(parameter: str, settings: DFTSettings, structures: Sequence[Atoms]) -
         meshes: dict[tuple[Any, ...], float] = {}
         for step in _KSPACING_STEPS:
             value = float(f"{start * step:.3g}")
+            mesh = tuple(kmesh(periodic_box(atoms), value) for atoms in structures)
+            meshes.setdefault(mesh, value)
+        while len(meshes) < _LEAST_MESHES:
+            value = float(f"{_FINER * value:.3g}")
             mesh = tuple(kmesh(periodic_box(atoms), value) for atoms in structures)
             meshes.setdefault(mesh, value)
         return list(meshes.values())
@@ -172,21 +233,32 @@ def _along(
     compute: Compute,
     allowed: Tolerances,
     on_row: Callable[[Row], None],
+    on_value: Callable[[float, int, int], None],
 ) -> tuple[list[Row], float | None]:
     """Return the rows of one parameter, coarse to fine, and the value found."""
-    finest = compute(with_value(settings, parameter, values[-1]), structures)
-    rows: list[Row] = []
+    reference = values[-1]
+
+    def row_of(value: float, labels: Sequence[Label], wrong: Errors) -> Row:
+        mesh = kmesh(
+            periodic_box(structures[0]), with_value(settings, parameter, value).kspacing_per_A
+        )
+        wall_s = sum(float(label.meta.get("wall_s") or 0.0) for label in labels)
+        return Row(parameter, value, reference, mesh, wrong[0], wrong[1], wrong[2], wall_s)
+
+    on_value(reference, 1, len(values))
+    finest = compute(with_value(settings, parameter, reference), structures)
+    rows = [row_of(reference, finest, (None, None, None))]
+    on_row(rows[0])
     best: float | None = None
-    for value in reversed(values[:-1]):  # from the fine end, until it is no longer converged
-        tried = with_value(settings, parameter, value)
-        mesh = kmesh(periodic_box(structures[0]), tried.kspacing_per_A)
+    # from the fine end, until it is no longer converged
+    for n, value in enumerate(reversed(values[:-1]), start=2):
+        on_value(value, n, len(values))
         try:
-            labels = compute(tried, structures)
+            labels = compute(with_value(settings, parameter, value), structures)
         except OracleError as error:
-            row = Row(parameter, value, mesh, None, None, None, 0.0, error.diagnosis)
+            row = replace(row_of(value, [], (None, None, None)), problem=error.diagnosis)
         else:
-            wall_s = sum(float(label.meta.get("wall_s") or 0.0) for label in labels)
-            row = Row(parameter, value, mesh, *errors(labels, finest), wall_s)
+            row = row_of(value, labels, errors(labels, finest))
         rows.insert(0, row)
         on_row(row)
         if not row.within(allowed):
