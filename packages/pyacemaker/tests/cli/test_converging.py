@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from pyacemaker.cli.app import app
 from pyacemaker.config.load import load_config
+from pyacemaker.config.resolve import resolve
 from pyacemaker.oracle.settings import EspressoSettings
 
 TEXT = """\
@@ -87,7 +88,7 @@ def test_a_study_that_is_killed_goes_on_and_is_written_down(tmp_path: Path) -> N
     after = config.read_text()
     for line in ("# silicon, roughly", "(was 16: a guess)", "  # four times that", "# both cores"):
         assert line in after
-    oracle = load_config(config).oracle
+    oracle = resolve(load_config(config), tmp_path).settings.oracle
     assert isinstance(oracle, EspressoSettings)
     assert oracle.ecutwfc_Ry == told["found"]["ecutwfc_Ry"]
     assert oracle.ecutrho_Ry == pytest.approx(4 * oracle.ecutwfc_Ry)
