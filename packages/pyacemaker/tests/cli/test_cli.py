@@ -154,15 +154,15 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_whatever_a_campaign_failed_of_its_status_is_failed(tmp_path: Path) -> None:
-    config, work = tmp_path / "si.yaml", tmp_path / "work"
-    config.write_text(
-        "elements: [Si]\noracle: {command: /nonexistent/pw.x}\ndynamics: {engine: ase}\n"
-    )
+    config, work, code = tmp_path / "si.yaml", tmp_path / "work", tmp_path / "pw.x"
+    code.write_text("#!/nonexistent/interpreter\n")
+    code.chmod(0o755)
+    config.write_text(f"elements: [Si]\noracle: {{command: {code}}}\ndynamics: {{engine: ase}}\n")
     done = runner.invoke(app, ["run", str(config), "--workdir", str(work)])
     assert done.exit_code == 1
     found = json.loads(runner.invoke(app, ["status", str(work), "--json"]).output)
     assert found["status"] == "failed"
-    assert "/nonexistent/pw.x cannot be started" in found["reason"]
+    assert f"{code} cannot be started" in found["reason"]
 
 
 @pytest.mark.real
