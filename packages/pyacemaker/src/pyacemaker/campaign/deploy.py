@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
 
 POTENTIAL, REPORT, DATA = "potential", "report.html", "dataset.extxyz"
+CERTIFICATE = "certificate.json"
 
 
 def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Outcome) -> Path:
@@ -39,7 +40,7 @@ def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Out
         "elements": list(campaign.settings.elements),
         "checks": checks["checks"] + (last["checks"] if last else []),
     }
-    write_whole(fresh / "certificate.json", json.dumps(certificate, indent=1))
+    write_whole(fresh / CERTIFICATE, json.dumps(certificate, indent=1))
     if target.exists():
         old = journal.workdir / f".{POTENTIAL}.{uuid.uuid4().hex}"
         target.rename(old)

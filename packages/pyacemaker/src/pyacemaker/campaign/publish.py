@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyacemaker.campaign.deploy import POTENTIAL, REPORT
+from pyacemaker.campaign.deploy import CERTIFICATE, POTENTIAL, REPORT
 from pyacemaker.files import sha256_of
 from pyacemaker.potential import Potential, PotentialError
 
-CERTIFICATE = "certificate.json"
 ENVIRONMENT = "ace"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

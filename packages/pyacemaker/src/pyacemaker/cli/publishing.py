@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from pyacemaker.campaign.outcome import EXIT_USAGE
-from pyacemaker.parts.rootstock_root import ROOT_VARIABLE
+from rootstock.root.layout import ROOT_VARIABLE
 
 
 def publish(

@@ -62,6 +62,11 @@ _WORDS: Mapping[Code, str] = {
 }
 
 
+def absolute(given: str, base_dir: Path) -> Path:
+    """Return a path of the configuration, which starts from its own folder."""
+    return (base_dir / Path(given).expanduser()).resolve()
+
+
 def oracle_code(config: Config) -> Code:
     """Return which code labels: the one named, or the one whose own key is given."""
     section: Any = config.oracle
@@ -131,7 +136,7 @@ def _plane_waves(
             ("oracle", "potcar_folder"),
             "is required with `code: vasp`: the folder of your licensed POTCAR files",
         )
-    folder = (base_dir / Path(section.potcar_folder).expanduser()).resolve()
+    folder = absolute(section.potcar_folder, base_dir)
     if not folder.is_dir():
         raise choices.refuse(
             ("oracle", "potcar_folder"), f"there is no folder {section.potcar_folder!r}"
@@ -181,7 +186,7 @@ def _rootstock(choices: Choices, base_dir: Path) -> RootstockSettings:
             ("oracle", "model"), "is required with `code: rootstock`; give one, such as chgnet"
         )
     root = section.root
-    replaced = {"root": str((base_dir / Path(root).expanduser()).resolve())} if root else {}
+    replaced = {"root": str(absolute(root, base_dir))} if root else {}
     return choices.fill("oracle", RootstockSettings, {}, {"code": "rootstock"}, replaced)
 
 
@@ -216,7 +221,7 @@ def _own_folder(choices: Choices, base_dir: Path) -> Path | None:
     given = section.pseudopotentials
     if given is None or given == PSEUDODOJO:
         return None
-    folder = (base_dir / Path(given).expanduser()).resolve()
+    folder = absolute(given, base_dir)
     if not folder.is_dir():
         raise choices.refuse(
             ("oracle", "pseudopotentials"),

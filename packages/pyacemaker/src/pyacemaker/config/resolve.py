@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pyacemaker.config import defaults
 from pyacemaker.config.load import ConfigError, unit_of
 from pyacemaker.config.models import Config, Origin, Section
-from pyacemaker.config.oracle_choice import imported_sets, oracle_code, resolve_oracle
+from pyacemaker.config.oracle_choice import absolute, imported_sets, oracle_code, resolve_oracle
 from pyacemaker.config.physics import Constant, Ruled
 from pyacemaker.config.settings import (
     BudgetSettings,
@@ -257,7 +257,7 @@ def _root(config: Config, base_dir: Path) -> dict[str, str]:
     section: Any = config.generator
     if section.root is None:
         return {}
-    return {"root": str((base_dir / Path(section.root).expanduser()).resolve())}
+    return {"root": str(absolute(section.root, base_dir))}
 
 
 def _top(choices: Choices, key: str, default: Any, words: str) -> Any:

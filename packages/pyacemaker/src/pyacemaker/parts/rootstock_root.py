@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from pyacemaker.parts.sources import PartError
-
-ROOT_VARIABLE = "ROOTSTOCK_ROOT"
+from rootstock.root.layout import ROOT_VARIABLE
 
 
 def root_of(named: str | None, key: str) -> Path:

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 
 from pyacemaker.oracle.ase_oracle import finished_label
 from pyacemaker.oracle.base import Label, OracleError
+from pyacemaker.oracle.cells import periodic_box, stress_of
 from pyacemaker.oracle.espresso.attempt import Limits, Runner
 from pyacemaker.oracle.espresso.healing.evidence import Ending
 from pyacemaker.oracle.espresso.healing.loop import Healed, heal
 from pyacemaker.oracle.espresso.healing.pw_input_text import PwInput
-from pyacemaker.oracle.espresso.kmesh import VACUUM_A, boxed, kmesh
+from pyacemaker.oracle.espresso.kmesh import VACUUM_A, kmesh
 from pyacemaker.oracle.espresso.pw_input import (
     PSEUDO_FOLDER,
     corrections_of,
@@ -65,7 +65,7 @@ class EspressoOracle:
         Raises OracleError where a pseudopotential is missing or unfit.
         """
         choice = self.choice
-        box = _box_of(atoms)
+        box = periodic_box(atoms)
         found = self._pseudopotentials(atoms)
         smeared: dict[str, Any] = {"smearing": choice.smearing}
         if choice.smearing != "none":
@@ -124,7 +124,7 @@ class EspressoOracle:
         start = time.monotonic()
         settings = self.settings(atoms)
         found = self._pseudopotentials(atoms)
-        box = _box_of(atoms)
+        box = periodic_box(atoms)
         mesh = kmesh(box, self.choice.kspacing_per_A)
         electrons = electrons_of(self.choice, len(box))
         text = write_input(box, mesh, self.choice, found, electrons)
@@ -149,7 +149,7 @@ class EspressoOracle:
             "smearing_eV": outcome.smearing_eV,
             "magnetization_muB": outcome.magnetization_muB,
         }
-        stress = _stress_of(atoms, box, outcome.stress_eV_per_A3)
+        stress = stress_of(atoms, box, outcome.stress_eV_per_A3)
         return finished_label(
             atoms, outcome.energy_eV, outcome.forces_eV_per_A, stress, settings, meta
         )
@@ -191,21 +191,6 @@ class EspressoOracle:
         return espresso.pw_command(), espresso.variables(threads)
 
 
-def _box_of(atoms: Atoms) -> Atoms:
-    """Return the periodic cell to compute; refuse what is no structure, by an OracleError."""
-    if len(atoms) == 0:
-        raise OracleError("there is no atom in the structure")
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-        raise OracleError(f"{atoms.get_chemical_formula()}: a position or the cell is not finite")
-    periodic = atoms.cell.array[atoms.pbc]
-    if len(periodic) and np.linalg.matrix_rank(periodic, tol=1e-3) < len(periodic):
-        raise OracleError(
-            f"{atoms.get_chemical_formula()} is periodic but its cell has no volume; give it a "
-            "cell, or pbc=False"
-        )
-    return boxed(atoms)
-
-
 def _diagnosis(atoms: Atoms, healed: Healed[Result]) -> str:
     """Return why a structure is set aside, in one line, with what a user can do about it."""
     last = healed.attempts[-1].diagnosis
@@ -214,15 +199,3 @@ def _diagnosis(atoms: Atoms, healed: Healed[Result]) -> str:
     said = last.evidence if not last.ok else healed.gave_up
     advice = _ADVICE.get(last.name, "")
     return f"{atoms.get_chemical_formula()}: {last.name}: {said}{times}{advice}"
-
-
-def _stress_of(
-    atoms: Atoms, box: Atoms, stress_eV_per_A3: np.ndarray[Any, Any]
-) -> np.ndarray[Any, Any]:
-    """Return the stress of the structure itself, whose cell may be smaller than the box."""
-    if atoms.pbc.all():
-        return stress_eV_per_A3
-    volume = abs(float(np.linalg.det(atoms.cell.array)))
-    if not atoms.pbc.any() or volume < 1e-8:
-        return np.zeros(6)  # no volume, no stress
-    return stress_eV_per_A3 * (abs(float(np.linalg.det(box.cell.array))) / volume)
