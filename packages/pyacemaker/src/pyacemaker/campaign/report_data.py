@@ -49,9 +49,17 @@ METHODS = {
 
 
 def report_data(
-    workdir: Path, state: CampaignState, store: LabelStore, outcome: Outcome | None
+    workdir: Path,
+    state: CampaignState,
+    store: LabelStore,
+    outcome: Outcome | None,
+    *,
+    predict: bool = True,
 ) -> ReportData:
-    """Return what is known of the campaign in `workdir`, at any moment of it."""
+    """Return what is known of the campaign in `workdir`, at any moment of it.
+
+    With `predict=False` the newest potential is not run over the labels: no parity plots.
+    """
     settings = state.fact("settings") or {}
     elements = settings.get("elements", [])
     goals = settings.get("validation", {})
@@ -75,7 +83,7 @@ def report_data(
             force_rmse_eV_per_A=goals.get("test_force_rmse_eV_per_A"),
         ),
         cycles=_cycles(state),
-        parity=_parity(workdir, state, store, settings),
+        parity=_parity(workdir, state, store, settings) if predict else {},
         md=_traces(state, settings),
         checks=_checks(workdir, state),
         labels=_label_rows(state, store, settings),
@@ -106,7 +114,8 @@ def _cycles(state: CampaignState) -> list[CycleRow]:
             new = len([key for key in result["keys"] if key is not None])
             total += new
             row["new_labels"] = row.get("new_labels", 0) + new
-            row["labels"] = total
+            if record.name == "label":  # those of the last test come after the fit
+                row["labels"] = total
         elif record.name == "explore":
             row["note"] = result["source"]
         elif record.name == "train":

@@ -17,6 +17,7 @@ from rich.text import Text
 
 import pyacemaker
 from pyacemaker.campaign.outcome import EXIT_USAGE
+from pyacemaker.cli.comparing import compare
 from pyacemaker.cli.converging import converge
 from pyacemaker.cli.data import data_app
 from pyacemaker.cli.oracle import oracle_app
@@ -198,6 +199,7 @@ def build_plugin() -> None:
     typer.echo(path)
 
 
+app.command()(compare)
 app.command()(publish)
 
 
