@@ -9,7 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyacemaker.campaign.dataset import entries, read_labels, split_of
+from pyacemaker.campaign.dataset import read_labels, split_of
+from pyacemaker.campaign.entries import entries
+from pyacemaker.campaign.layout import CERTIFICATE, DATA, POTENTIAL, REPORT
 from pyacemaker.campaign.outcome import Ending, Outcome, outcome_of
 from pyacemaker.campaign.report_data import report_data
 from pyacemaker.campaign.state import CampaignState
@@ -19,9 +21,6 @@ from pyacemaker.report.render import write_report as write_report_file
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
-
-POTENTIAL, REPORT, DATA = "potential", "report.html", "dataset.extxyz"
-CERTIFICATE = "certificate.json"
 
 
 def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Outcome) -> Path:

@@ -22,6 +22,7 @@ from pyacemaker.cli.converging import converge
 from pyacemaker.cli.data import data_app
 from pyacemaker.cli.oracle import oracle_app
 from pyacemaker.cli.publishing import publish
+from pyacemaker.cli.serving import serve
 from pyacemaker.config.load import ConfigError, load_config
 
 if TYPE_CHECKING:
@@ -201,6 +202,7 @@ def build_plugin() -> None:
 
 app.command()(compare)
 app.command()(publish)
+app.command()(serve)
 
 
 def _resolved(config: Path) -> Resolved:
