@@ -24,7 +24,7 @@ from pyacemaker.execution.settings import ExecutionSettings
 from pyacemaker.execution.slurm_provider import BlockProvider, check_cluster
 
 _HEARTBEAT_S = 5
-_LOST_S = 30  # a block that is not heard of for so long is lost, and its labels go to others
+_LOST_S = 20  # a block that is not heard of for so long is lost, and its labels go to others
 _MOST_LOST = 4  # times that one label may lose its block: it may itself be what kills them
 _MOST_STILLBORN = 3  # blocks in a row that ended without a word
 
