@@ -23,6 +23,7 @@ from ai_how.config.load import load_cluster, parse_cluster
 from ai_how.config.yaml_lines import read_text
 from ai_how.drivers.base import Driver, DriverError, Say
 from ai_how.drivers.process import ProcessDriver
+from ai_how.gpu.owners import allocate, owners, release
 from ai_how.plan.conflicts import Claim
 from ai_how.plan.host import this_host
 from ai_how.plan.plan import Plan, make_plan, refuse_conflicts
@@ -67,8 +68,15 @@ def name_of(cluster: str) -> str:
 
 
 def claims(but: str) -> list[Claim]:
-    """Return what the clusters of this user hold, `but` one. Processes hold nothing."""
-    found = []
+    """Return what the clusters of this user hold, `but` one. Processes hold nothing.
+
+    A GPU that was given by hand is held too (`ai-how gpu allocate`).
+    """
+    found = [
+        Claim(owner.cluster, pci=(owner.address,))
+        for owner in owners().values()
+        if owner.cluster != but
+    ]
     for name in known_clusters():
         if name == but:
             continue
@@ -138,6 +146,7 @@ def up(cluster: str, say: Say) -> Status:
         if missing := driver.missing():
             raise DriverError("; ".join(missing))
         write_state(state)
+        allocate(_devices(plan), plan.name)
         driver.up(plan, state.off, say)
         state.verified = _verify(plan, driver, say)
         write_state(state)
@@ -187,6 +196,7 @@ def destroy(cluster: str) -> bool:
         state = _undamaged(name)
         # Without a state (a destroy that was killed) there can be no more than processes.
         (driver_of(state) if state else ProcessDriver(folder)).destroy()
+        release(cluster=name)
         forget(folder)
     return True
 
@@ -246,6 +256,11 @@ def known_node(plan: Plan, name: str) -> str:
     if name not in roles:
         raise StateError(f"{name!r} is no node of {plan.name!r}; it has {', '.join(roles)}")
     return roles[name]
+
+
+def _devices(plan: Plan) -> list[str]:
+    """Return the PCI devices of this machine that the nodes take."""
+    return [address for node in plan.nodes for address in node.pci]
 
 
 def _undamaged(name: str) -> ClusterState | None:
