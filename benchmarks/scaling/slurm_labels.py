@@ -98,8 +98,8 @@ def summary(values: list[float]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--labels", type=int, default=24)
-    parser.add_argument("--seconds", type=float, nargs="+", default=[1.0, 4.0])
+    parser.add_argument("--labels", type=int, default=16)
+    parser.add_argument("--seconds", type=float, nargs="+", default=[1.0, 3.0])
     parser.add_argument("--nodes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
