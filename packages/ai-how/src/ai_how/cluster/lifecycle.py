@@ -30,6 +30,7 @@ from ai_how.plan.plan import Plan, make_plan, refuse_conflicts
 from ai_how.slurm.commands import NodeState, SlurmError, ask, node_states
 
 _VERIFY_S = 60.0
+_VERIFY_JOB = "ai-how-verify"
 
 
 @dataclass(frozen=True)
@@ -211,11 +212,14 @@ def status(cluster: str) -> Status:
     running = driver.running()
     problems = driver.faults() if state.wanted == "up" else []
     states: dict[str, NodeState] = {}
-    if "controller" in running and not problems:
+    if state.wanted == "up":
+        problems += driver.node_faults(plan, state.off)
+    if "controller" in running:
         try:
             states = node_states(driver.environment())
         except SlurmError as error:
-            problems.append(str(error))
+            if not problems:  # else it is their consequence
+                problems.append(str(error))
     head = NodeStatus(plan.controller.name, "controller", "controller" in running, "", "", "")
     nodes = [head]
     for node in plan.compute:
@@ -286,6 +290,8 @@ def _known(plan: Plan, names: Sequence[str]) -> None:
 def _verify(plan: Plan, driver: Driver, say: Say) -> dict[str, Any] | None:
     """Run a job on every idle node of the default partition, with a GPU where all have one."""
     environment = driver.environment()
+    # One of an `up` that was killed, or of before a power cut, would hold its nodes for ever.
+    ask(["scancel", "--quiet", f"--name={_VERIFY_JOB}"], environment)
     queue = next(queue for queue in plan.partitions if queue.default)
     states = node_states(environment)
     idle = [n for n in plan.compute if n.name in queue.nodes and _idle(states.get(n.name))]
@@ -304,7 +310,7 @@ def _verify(plan: Plan, driver: Driver, say: Say) -> dict[str, Any] | None:
         f"--nodelist={','.join(node.name for node in idle)}",
         "--mem=1",
         "--time=1",
-        "--job-name=ai-how-verify",
+        f"--job-name={_VERIFY_JOB}",
         *gres,
         "sh",
         "-c",
