@@ -158,16 +158,19 @@ def _read(path: Path) -> str:
 
 def _write_checked(path: Path, text: str, old: str, key: str) -> None:
     """Write a file if all but `key` still reads as before."""
+    by_hand = f"{path}: {key} cannot be put in without changing the rest; do it by hand"
     try:
-        was, now = yaml.safe_load(old) or {}, yaml.safe_load(text)
+        was = yaml.safe_load(old) or {}
     except yaml.YAMLError as error:
         raise ProfileError(f"{path}: is not YAML ({' '.join(str(error).split())})") from None
+    try:
+        now = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ProfileError(by_hand) from None
     if not isinstance(was, dict) or {k: v for k, v in now.items() if k != key} != {
         k: v for k, v in was.items() if k != key
     }:
-        raise ProfileError(
-            f"{path}: {key} cannot be put in without changing the rest; do it by hand"
-        )
+        raise ProfileError(by_hand)
     try:
         write_whole(path, text)
     except OSError as error:

@@ -59,6 +59,8 @@ class SlurmExecutor(ParslExecutor):
         self._provider = BlockProvider(self.settings, folder)
         self._provider.cancel_all()  # of a run that was killed
         shutil.rmtree(folder / "parsl", ignore_errors=True)
+        for stop in folder.glob("stop*"):  # that run was told to stop, not this one
+            stop.unlink(missing_ok=True)
         return slurm_config(self.settings, folder, self._provider)
 
     def _close_kernel(self) -> None:

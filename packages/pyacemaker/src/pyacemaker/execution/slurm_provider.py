@@ -34,6 +34,19 @@ _STATES = {
     **dict.fromkeys(("TO", "PR", "DL"), JobState.TIMEOUT),
     **dict.fromkeys(("F", "NF", "BF", "OOM", "RV"), JobState.FAILED),
 }
+# Reasons of squeue(1) for which a job waits until somebody changes the cluster, or the job.
+_NEVER = frozenset(
+    {
+        "AccountNotAllowed",
+        "BadConstraints",
+        "InvalidAccount",
+        "InvalidQOS",
+        "PartitionConfig",
+        "PartitionNodeLimit",
+        "PartitionTimeLimit",
+        "QOSNotAllowed",
+    }
+)
 # mpirun must start the processes of a label on the label's own node, not by SLURM's srun on
 # whatever the block holds; the number, the node and the configuration stay for people and tools.
 _FORGET_SLURM = (
@@ -91,18 +104,23 @@ class BlockProvider(SlurmProvider):  # type: ignore[misc]
 
     def _status(self) -> None:
         code, said, _ = self.execute_wait(
-            f"squeue --noheader --states=all --name={self.job_name} --format='%i %t'"
+            f"squeue --noheader --states=all --name={self.job_name} --format='%i|%t|%r'"
         )
         if code:
             return  # slurmctld is away for a while: what was known holds
-        states = dict(line.split() for line in said.splitlines() if line.strip())
+        rows = [line.split("|", 2) for line in said.splitlines() if line.strip()]
+        states = {number: (state, reason) for number, state, reason in rows}
         for number, job in self.resources.items():
             if job["status"].terminal:
                 continue
-            state = states.get(number)  # None: it ended long ago
-            known = JobState.COMPLETED if state is None else _STATES.get(state, JobState.RUNNING)
+            state, reason = states.get(number, ("CD", ""))  # unknown: it ended long ago
+            if state == "PD" and reason in _NEVER:
+                job["status"] = JobStatus(JobState.FAILED, f"SLURM can never start it ({reason})")
+                continue
             job["status"] = JobStatus(
-                known, stdout_path=job["job_stdout_path"], stderr_path=job["job_stderr_path"]
+                _STATES.get(state, JobState.RUNNING),
+                stdout_path=job["job_stdout_path"],
+                stderr_path=job["job_stderr_path"],
             )
 
 
@@ -113,6 +131,8 @@ def job_name(folder: Path) -> str:
 
 def check_cluster(settings: ExecutionSettings) -> None:
     """Ask slurmctld whether it answers and has the partition. Raises ExecutionError."""
+    if settings.slurm_conf and not Path(settings.slurm_conf).is_file():  # scontrol waits a minute
+        raise ExecutionError(f"execution.slurm_conf: there is no file {settings.slurm_conf}")
     conf = [f"SLURM_CONF={settings.slurm_conf}"] if settings.slurm_conf else []
     partition = [settings.partition] if settings.partition else []
     try:
