@@ -1,4 +1,4 @@
-"""Look into a cluster: ssh, topology."""
+"""Look into a cluster: ssh, topology, dashboard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ai_how.cli.base import Cluster, JsonFlag, refusing
+from ai_how.cli.base import Cluster, JsonFlag, refusing, tell
 
 
 class Diagram(StrEnum):
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.command(context_settings={"ignore_unknown_options": True})(ssh)
     app.command()(topology)
+    app.command()(dashboard)
 
 
 def ssh(
@@ -94,6 +95,49 @@ def topology(
         Diagram.markdown: drawn.topology_markdown,
     }[form]
     typer.echo(draw(data), nl=False)
+
+
+def dashboard(
+    cluster: Cluster,
+    port: Annotated[
+        int, typer.Option("--port", help="Port on 127.0.0.1; 0: any that is free.", min=0)
+    ] = 9341,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
+    ] = True,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            "--write", help="Only write files for Prometheus and Grafana into this folder."
+        ),
+    ] = None,
+) -> None:
+    """Show nodes, queue, GRES and job efficiency on a live page, until Ctrl-C.
+
+    The same server answers Prometheus at /metrics; --write makes a prometheus.yml that scrapes it
+    and Grafana's provisioning. It listens on the loopback interface alone.
+    """
+    import webbrowser  # noqa: PLC0415
+
+    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.observe.prometheus import write_files  # noqa: PLC0415
+    from ai_how.observe.serve import Dashboard, Watch  # noqa: PLC0415
+
+    with refusing():
+        state, _, driver = lifecycle.made(cluster)
+        if write is not None:
+            for path in write_files(write, state.name, f"127.0.0.1:{port}"):
+                tell(str(path))
+            return
+        watch = Watch(state.name, lambda: lifecycle.status(state.name), driver.environment())
+        server = Dashboard(watch, port)
+    tell(f"{server.url} shows {state.name}; for Prometheus: {server.url}metrics; Ctrl-C ends it")
+    if browser:
+        webbrowser.open(server.url)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
 
 
 def _parted(words: list[str]) -> tuple[str, str, list[str]]:

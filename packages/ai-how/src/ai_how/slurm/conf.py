@@ -83,6 +83,7 @@ def slurm_conf(plan: Plan, site: Site) -> str:
         "SelectTypeParameters=CR_Core_Memory",
         "SlurmdParameters=config_overrides",
         "JobAcctGatherType=jobacct_gather/linux",
+        "JobAcctGatherFrequency=10",  # how fresh the efficiency of a job is, in seconds
         "ReturnToService=2",
         "SlurmdTimeout=10",
         "SlurmctldTimeout=10",
