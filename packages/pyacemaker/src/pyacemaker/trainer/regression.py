@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -142,7 +143,7 @@ class Regression:
         composition = np.array([e.composition for e in equations])
         self._composition = composition if free_offsets else composition[:, :0]
         edges = np.searchsorted(self._fold[self._owner], np.arange(self._number + 1))
-        self._slices = [slice(int(a), int(b)) for a, b in zip(edges, edges[1:], strict=False)]
+        self._slices = [slice(int(a), int(b)) for a, b in pairwise(edges)]
         self._grams, self._moments = [], []
         for mine in self._slices:
             self._grams.append(self.rest[mine].T @ self.rest[mine])
