@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
 from ai_how.drivers.daemons import Daemon, daemons_of, end, end_jobs, start
-from ai_how.drivers.ports import are_free, free_base, preferred_base
+from ai_how.drivers.ports import are_free, choosing, free_base, preferred_base
 from ai_how.drivers.process_faults import (
     disk_faults,
     key_faults,
@@ -123,18 +123,25 @@ class ProcessDriver:
         for private in ("etc/keys", "state"):
             (self.folder / private).mkdir(exist_ok=True)
             (self.folder / private).chmod(0o700)
-        site = self._site(plan)
-        if self._configure(plan, site):
-            say("configuration changed: daemons are started anew")
-            self._end(lambda daemon: daemon.program != "munged")
-        if mend_key(self.folder, say):
-            self._end(lambda _: True)
-        self._munge(say)
-        sign_key(self.folder)
-        mended = mend_disks(self.folder, [n.name for n in plan.compute if n.name not in off], say)
-        if running_though_off := [name for name in self.running() if name in off]:
-            self.stop(running_though_off)
-        self._daemons(plan, off, say)
+        try:
+            claim = choosing()
+        except OSError as error:
+            raise DriverError(str(error)) from None
+        with claim:
+            site = self._site(plan)
+            if self._configure(plan, site):
+                say("configuration changed: daemons are started anew")
+                self._end(lambda daemon: daemon.program != "munged")
+            if mend_key(self.folder, say):
+                self._end(lambda _: True)
+            self._munge(say)
+            sign_key(self.folder)
+            mended = mend_disks(
+                self.folder, [n.name for n in plan.compute if n.name not in off], say
+            )
+            if running_though_off := [name for name in self.running() if name in off]:
+                self.stop(running_though_off)
+            self._daemons(plan, off, say)
         if mended:
             with contextlib.suppress(SlurmError):
                 resume(mended, self.environment())

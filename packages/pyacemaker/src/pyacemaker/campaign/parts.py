@@ -32,6 +32,8 @@ from pyacemaker.validator.test_error import TestErrorCheck
 
 Say = Callable[[str], None]
 
+ROWS = Path("cache") / "rows"
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -47,8 +49,10 @@ class Parts:
     executor: Callable[[int, Path], Executor]
 
 
-def make_parts(settings: CampaignSettings, say: Say) -> Parts:
+def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None) -> Parts:
     """Return the parts `settings` ask for. `say` is told what takes long, such as a build.
+
+    What can be computed anew, such as the rows of a fit, is kept in `workdir`, if one is named.
 
     Raises OracleError, DynamicsError or PartError, with the remedy, where a part cannot be had.
     """
@@ -63,7 +67,7 @@ def make_parts(settings: CampaignSettings, say: Say) -> Parts:
         make_oracle=make_oracle,
         foundation=foundation_models,
         selector=MaxVolSelector.for_elements(settings.elements, settings.trainer),
-        trainer=_make_trainer(settings, say),
+        trainer=_make_trainer(settings, say, workdir),
         dynamics=make_dynamics(settings.dynamics.engine, settings.dynamics.lammps_command, say),
         checks=checks,
         test_check=TestErrorCheck(settings.validation),
@@ -71,7 +75,7 @@ def make_parts(settings: CampaignSettings, say: Say) -> Parts:
     )
 
 
-def _make_trainer(settings: CampaignSettings, say: Say) -> Trainer:
+def _make_trainer(settings: CampaignSettings, say: Say, workdir: Path | None) -> Trainer:
     if settings.trainer.fit == "finnis-sinclair":
         return FinnisSinclairTrainer(settings.trainer, say)
-    return LinearTrainer(settings.trainer, settings.workers)
+    return LinearTrainer(settings.trainer, settings.workers, workdir and workdir / ROWS)

@@ -81,7 +81,7 @@ def run_with_words(
     command = f"pyacemaker run {shlex.quote(str(config))} --workdir {shlex.quote(str(workdir))}"
     say(f"{'-'.join(settings.elements)} campaign in {workdir}")
     try:
-        parts = make_parts(settings, say)
+        parts = make_parts(settings, say, workdir)
         with view as listener:
             outcome = run_campaign(
                 settings,
