@@ -34,6 +34,16 @@ def test_every_axis_of_every_figure_has_a_title(campaign: ReportData) -> None:
         assert panel.caption and panel.alt
 
 
+@pytest.mark.parametrize("value", [0.000613, 0.05, 6.2, 64.123456, 1e5])
+def test_one_value_between_two_ticks_is_drawn(value: float) -> None:
+    rows = [CycleRow(iteration=1, labels=10, energy_rmse_eV_per_atom=value)]
+    axis = figures.learning_curve(rows, figures.ENERGY, None).to_plotly_json()["layout"]["yaxis"]
+    low, high = axis["range"]
+    assert axis["tickvals"]
+    for tick in axis["tickvals"]:
+        assert low <= np.log10(tick) <= high
+
+
 def test_learning_curve_draws_the_numbers_in_their_unit() -> None:
     rows = [
         CycleRow(iteration=1, labels=10, energy_rmse_eV_per_atom=0.03),

@@ -131,10 +131,12 @@ def dashboard(
             return
         watch = Watch(state.name, lambda: lifecycle.status(state.name), driver.environment())
         server = Dashboard(watch, port)
-    tell(f"{server.url} shows {state.name}; for Prometheus: {server.url}metrics; Ctrl-C ends it")
-    if browser:
-        webbrowser.open(server.url)
     try:
+        tell(
+            f"{server.url} shows {state.name}; for Prometheus: {server.url}metrics; Ctrl-C ends it"
+        )
+        if browser:
+            webbrowser.open(server.url)
         server.serve_forever()
     except KeyboardInterrupt:
         server.server_close()

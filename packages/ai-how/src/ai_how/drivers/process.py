@@ -47,6 +47,7 @@ _PROGRAMS = {
 }
 _LONGEST_FOLDER = 80  # a socket's path has at most 107 bytes (unix(7))
 _READY_S = 60.0
+_GONE_S = 1.0  # not seen for so long it has ended; while it forks it may be missed
 _SURVIVES_S = 30.0  # it answers, or ends because it cannot read its state, long before
 _AT_ONCE = 8  # daemons started at the same time
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -325,15 +326,18 @@ class ProcessDriver:
     def _slurmctld(self, environment: dict[str, str], say: Say) -> None:
         """Start slurmctld; where it cannot read what it saved, without that."""
         command, log = ["slurmctld", "-f", str(self.conf)], self.folder / "log"
-        before = _size(log / "slurmctld.log")
+        before, until = _size(log / "slurmctld.log"), time.monotonic() + _SURVIVES_S
         start(command, environment, log / "start-slurmctld.log")
-        until = time.monotonic() + _SURVIVES_S
-        while time.monotonic() < until and self._by_program("slurmctld"):
+        now = seen = time.monotonic()
+        while now < seen + _GONE_S and now < until:
             if _answers(self.environment()):
                 say("slurmctld runs")
                 return
+            now = time.monotonic()
+            if self._by_program("slurmctld"):
+                seen = now
             time.sleep(0.02)
-        if self._by_program("slurmctld"):
+        if now >= until:  # it lives, and does not answer yet
             say("slurmctld runs")
             return
         if _size(log / "slurmctld.log") <= before or not unreadable_state(log / "slurmctld.log"):

@@ -100,7 +100,9 @@ def check_gpus(addresses: Sequence[str], gpus: Sequence[Gpu]) -> list[str]:
         if address in beside and address not in known:  # its sound, or its USB
             continue
         if address not in known:
-            have = ", ".join(known) or "none"
+            have = ", ".join(known) or (
+                "none (declare emulated ones with `gpus` in the cluster's file)"
+            )
             found.append(f"{address} is no GPU of this machine; there are: {have}")
             continue
         found += passthrough_problems(known[address], addresses)

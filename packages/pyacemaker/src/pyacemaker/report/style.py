@@ -65,6 +65,8 @@ def logarithmic(figure: go.Figure, values: Iterable[float]) -> None:
         ticks = [tick for tick in ticks if low <= math.log10(tick) <= high]
         if len(ticks) <= MOST_TICKS:
             break
+    if not ticks:  # all values lie between two of them
+        ticks = sorted({float(f"{value:.3g}") for value in (min(positive), max(positive))})
     ticks = ticks[:: -(-len(ticks) // MOST_TICKS)]
     figure.update_yaxes(
         type="log",
