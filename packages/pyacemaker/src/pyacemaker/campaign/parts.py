@@ -11,6 +11,8 @@ from ase.calculators.calculator import Calculator
 from pyacemaker.config.settings import CampaignSettings, GeneratorSettings
 from pyacemaker.dynamics.base import Dynamics
 from pyacemaker.dynamics.choose import make_dynamics
+from pyacemaker.dynamics.kmc.base import KMCEngine
+from pyacemaker.dynamics.kmc.choose import make_kmc
 from pyacemaker.execution.base import Executor
 from pyacemaker.execution.parsl_executor import ParslExecutor
 from pyacemaker.oracle.ase_oracle import ASEOracle
@@ -40,6 +42,7 @@ class Parts:
     selector: Selector
     trainer: Trainer
     dynamics: Dynamics
+    kmc: KMCEngine
     checks: Sequence[Check]
     test_check: Check
     executor: Callable[[int], Executor]
@@ -63,6 +66,7 @@ def make_parts(settings: CampaignSettings, say: Say) -> Parts:
         selector=MaxVolSelector.for_elements(settings.elements, settings.trainer),
         trainer=_make_trainer(settings, say),
         dynamics=make_dynamics(settings.dynamics.engine, settings.dynamics.lammps_command, say),
+        kmc=make_kmc(settings.kmc),
         checks=checks,
         test_check=TestErrorCheck(settings.validation),
         executor=ParslExecutor,

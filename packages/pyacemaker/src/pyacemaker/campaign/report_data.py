@@ -23,6 +23,7 @@ from pyacemaker.report.data import (
     CycleRow,
     Decision,
     Event,
+    KMCWalk,
     LabelRow,
     MDTrace,
     ParitySet,
@@ -77,6 +78,7 @@ def report_data(
         cycles=_cycles(state),
         parity=_parity(workdir, state, store, settings),
         md=_traces(state, settings),
+        kmc=_walks(state),
         checks=_checks(workdir, state),
         labels=_label_rows(state, store, settings),
         events=[
@@ -121,7 +123,11 @@ def _cycles(state: CampaignState) -> list[CycleRow]:
                 if check["name"] == "test_error":
                     row |= _test_errors(check["numbers"])
         elif record.name == "md":
-            row["md"] = {run["temperature_K"]: run["status"] for run in result["runs"]}
+            row["md"] = {
+                run["temperature_K"]: run["status"]
+                for run in result["runs"]
+                if run.get("kind", "md") == "md"
+            }
     return [CycleRow(**row) for row in rows.values()]
 
 
@@ -148,6 +154,20 @@ def _traces(state: CampaignState, settings: dict[str, Any]) -> list[MDTrace]:
         for record in state.steps()
         if record.name in ("md", "certify_md")
         for run in record.result["runs"]
+        if run.get("kind", "md") == "md"
+    ]
+
+
+def _walks(state: CampaignState) -> list[KMCWalk]:
+    return [
+        KMCWalk(
+            iteration=record.iteration,
+            **{key: run[key] for key in KMCWalk.model_fields if key != "iteration"},
+        )
+        for record in state.steps()
+        if record.name in ("md", "certify_md")
+        for run in record.result["runs"]
+        if run.get("kind") == "kmc"
     ]
 
 

@@ -27,8 +27,8 @@ _STEPS = {
     "label": "labelling",
     "train": "fitting ACE",
     "validate": "validating",
-    "md": "molecular dynamics under the watchdog",
-    "certify_md": "independent molecular dynamics",
+    "md": "dynamics under the watchdog",
+    "certify_md": "independent dynamics",
     "certify": "labelling independent trajectories",
     "certificate": "testing on independent trajectories",
 }

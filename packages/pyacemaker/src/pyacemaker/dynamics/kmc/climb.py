@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,16 +70,9 @@ def climb(
     ):
         warnings.simplefilter("ignore")  # of modes that ASE finds flat: they end as lost
         dimer = MinModeAtoms(climber, control, eigenmodes=[start], random_seed=0)
-        converged = False
         with MinModeTranslate(dimer, logfile=None) as optimiser:
-            try:
-                for converged in optimiser.irun(
-                    fmax=settings.fmax_eV_per_A, steps=settings.max_steps
-                ):
-                    if float(dimer.get_potential_energy()) - energy_eV > _FAR_TOO_HIGH * settings.max_barrier_eV:
-                        raise LostSearchError("it climbed far above every barrier asked for")
-            except (RuntimeError, FloatingPointError, np.linalg.LinAlgError) as error:
-                raise LostSearchError(f"the dimer broke down: {error}") from error
+            steps = optimiser.irun(fmax=settings.fmax_eV_per_A, steps=settings.max_steps)
+            converged = _climbed(steps, dimer, energy_eV, settings)
         if not converged:
             raise LostSearchError(f"no saddle point within {settings.max_steps} steps")
         found = np.array(dimer.get_eigenmode(), dtype=float)
@@ -87,3 +81,20 @@ def climb(
     saddle: Atoms = climber.copy()
     saddle.calc = None
     return Saddle(saddle, energy, found, None if gamma is None else float(np.max(gamma)))
+
+
+def _climbed(
+    steps: Iterator[bool], dimer: MinModeAtoms, energy_eV: float, settings: KMCSettings
+) -> bool:
+    """Go up, and say whether a saddle point was reached. Raises LostSearchError."""
+    converged = False
+    try:
+        for reached in steps:
+            converged = bool(reached)
+            if float(dimer.get_potential_energy()) - energy_eV > (
+                _FAR_TOO_HIGH * settings.max_barrier_eV
+            ):
+                raise LostSearchError("it climbed far above every barrier asked for")
+    except (RuntimeError, FloatingPointError, np.linalg.LinAlgError) as error:
+        raise LostSearchError(f"the dimer broke down: {error}") from error
+    return converged

@@ -44,9 +44,7 @@ def vibrating_atoms(state: Atoms, saddle: Atoms, product: Atoms) -> Indices:
     movers = free[moved[free] > _MOVES_A]
     if len(movers) == 0:
         movers = free[np.argmax(moved[free])][None]
-    near = np.min(
-        [saddle.get_distances(i, range(len(saddle)), mic=True) for i in movers], axis=0
-    )
+    near = np.min([saddle.get_distances(i, range(len(saddle)), mic=True) for i in movers], axis=0)
     chosen = free[near[free] < _SURROUNDINGS_A]
     return np.asarray(chosen, dtype=np.int64)
 
@@ -70,7 +68,7 @@ def hessian(atoms: Atoms, indices: Indices, landscape: Landscape) -> Array:
     return np.asarray((found + found.T) / 2)
 
 
-def frequencies_THz(
+def frequencies(
     curvatures: Array, masses_amu: NDArray[np.float64], *, translations: bool = False
 ) -> Array:
     """Return normal frequencies in THz, ascending; imaginary ones as negative numbers.
@@ -87,7 +85,7 @@ def frequencies_THz(
     return np.asarray(per_s / 1e12)
 
 
-def vineyard_THz(minimum_THz: Array, saddle_THz: Array) -> float:
+def vineyard(minimum_THz: Array, saddle_THz: Array) -> float:
     """Return the prefactor (THz): the product of a minimum's frequencies over the saddle's.
 
     The saddle's one imaginary frequency is left out (Vineyard 1957). Raises LostSearchError
@@ -100,7 +98,7 @@ def vineyard_THz(minimum_THz: Array, saddle_THz: Array) -> float:
     return float(np.exp(np.sum(np.log(minimum_THz)) - np.sum(np.log(saddle_THz[1:]))))
 
 
-def prefactor_THz(state: Atoms, saddle: Atoms, product: Atoms, landscape: Landscape) -> float:
+def vineyard_prefactor(state: Atoms, saddle: Atoms, product: Atoms, landscape: Landscape) -> float:
     """Return Vineyard's prefactor (THz) of the way from `state` over `saddle`.
 
     Raises LostSearchError where one of the two is not what it should be.
@@ -109,7 +107,7 @@ def prefactor_THz(state: Atoms, saddle: Atoms, product: Atoms, landscape: Landsc
     masses = state.get_masses()[indices]
     loose = len(indices) == len(state) and len(fixed_atoms(state)) == 0
     both = [
-        frequencies_THz(hessian(atoms, indices, landscape), masses, translations=loose)
+        frequencies(hessian(atoms, indices, landscape), masses, translations=loose)
         for atoms in (state, saddle)
     ]
-    return vineyard_THz(*both)
+    return vineyard(*both)

@@ -8,9 +8,9 @@ import numpy as np
 from ase import Atoms, units
 
 from pyacemaker.dynamics.kmc.climb import Saddle, climb, random_start
-from pyacemaker.dynamics.kmc.geometry import Array, displacements, farthest, mappings
+from pyacemaker.dynamics.kmc.geometry import Array, Indices, displacements, farthest, mappings
 from pyacemaker.dynamics.kmc.landscape import Landscape, LostSearchError
-from pyacemaker.dynamics.kmc.prefactor import prefactor_THz
+from pyacemaker.dynamics.kmc.prefactor import vineyard_prefactor
 from pyacemaker.dynamics.kmc.settings import KMCSettings
 from pyacemaker.dynamics.kmc.table import Mechanism, State
 
@@ -61,9 +61,7 @@ def judged(state: State, saddle: Saddle, landscape: Landscape, settings: KMCSett
         return Found(state, mechanism, barrier)
     mechanisms = (*state.mechanisms, mechanism)
     relevant = is_relevant(mechanism, mechanisms, settings)
-    grown = replace(
-        state, mechanisms=mechanisms, streak=0 if relevant else state.streak
-    )
+    grown = replace(state, mechanisms=mechanisms, streak=0 if relevant else state.streak)
     return Found(grown, "new", barrier)
 
 
@@ -81,9 +79,7 @@ def connected(
         step = saddle.mode / np.linalg.norm(saddle.mode, axis=1).max()
         pushed.positions += side * _OFF_THE_SADDLE_A * step
         ends.append(landscape.relaxed(pushed, settings.fmax_eV_per_A, settings.max_steps))
-    home = [
-        farthest(displacements(state.atoms, atoms)) < settings.same_A for atoms, _ in ends
-    ]
+    home = [farthest(displacements(state.atoms, atoms)) < settings.same_A for atoms, _ in ends]
     if all(home):
         return "back"
     if not any(home):
@@ -91,7 +87,7 @@ def connected(
     product, energy = ends[home.index(False)]
     prefactor = settings.prefactor_THz
     if prefactor is None:
-        prefactor = prefactor_THz(state.atoms, saddle.atoms, product, landscape)
+        prefactor = vineyard_prefactor(state.atoms, saddle.atoms, product, landscape)
     moved = displacements(state.atoms, saddle.atoms)
     return Mechanism(
         number=1 + max((one.number for one in state.mechanisms), default=-1),
@@ -108,14 +104,14 @@ def connected(
 
 def copies(
     state: State, moved: Array, energy_eV: float, landscape: Landscape, settings: KMCSettings
-) -> tuple[tuple[Array, Array], ...]:
+) -> tuple[tuple[Array, Indices], ...]:
     """Return the different ways that are this one by the symmetry of the state.
 
     `moved` (N x 3, angstrom) leads from the state to the saddle point. Each copy's energy is
     computed and must be the saddle's; one that differs is left to be found by itself.
     """
     identity = np.arange(len(state.atoms))
-    kept: list[tuple[Array, Array]] = [(np.eye(3), identity)]
+    kept: list[tuple[Array, Indices]] = [(np.eye(3), identity)]
     shapes = [moved]
     probe = landscape.attached(state.atoms)
     for mapping in mappings(state.atoms, state.atoms, settings.same_A / 2):
@@ -150,10 +146,8 @@ def _counted(state: State, known: Mechanism, settings: KMCSettings) -> State:
     return replace(state, mechanisms=counted, streak=state.streak + more)
 
 
-def is_relevant(
-    mechanism: Mechanism, among: tuple[Mechanism, ...], settings: KMCSettings
-) -> bool:
+def is_relevant(mechanism: Mechanism, among: tuple[Mechanism, ...], settings: KMCSettings) -> bool:
     """Say whether a barrier is low enough, beside the lowest, to count for the confidence."""
     lowest = min(one.barrier_eV for one in among)
     window = settings.window_kT * units.kB * settings.temperature_K
-    return mechanism.barrier_eV <= lowest + window
+    return bool(mechanism.barrier_eV <= lowest + window)

@@ -18,7 +18,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import jsonio
 
-from pyacemaker.dynamics.kmc.geometry import Array
+from pyacemaker.dynamics.kmc.geometry import Array, Indices
 
 FORMAT = 1
 FILE_NAME = "kmc.db"
@@ -45,7 +45,7 @@ class Mechanism:
     saddle: Array
     product: Array
     mode: Array
-    copies: tuple[tuple[Array, Array], ...]
+    copies: tuple[tuple[Array, Indices], ...]
     found: int = 1
     gamma: float | None = None
 
@@ -233,7 +233,9 @@ class StateTable:
             rows.append((kind, number, part, content, _checksum(kind, number, part, content)))
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?)", rows)
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?)", rows
+            )
             self._connection.execute("COMMIT")
         except BaseException:
             self._connection.execute("ROLLBACK")
@@ -294,6 +296,4 @@ def _state_from(row: dict[str, Any]) -> State:
         )
         for one in row["mechanisms"]
     ]
-    return State(
-        **{**row, "atoms": structure_from(row["atoms"]), "mechanisms": tuple(mechanisms)}
-    )
+    return State(**{**row, "atoms": structure_from(row["atoms"]), "mechanisms": tuple(mechanisms)})
