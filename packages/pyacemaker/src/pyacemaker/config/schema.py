@@ -25,6 +25,7 @@ def json_schema() -> dict[str, Any]:
         if "$ref" in properties:
             properties["anyOf"] = [{"$ref": properties.pop("$ref")}]
         properties["anyOf"].append({"type": "null"})  # dynamics has its short forms already
+    body["properties"]["execution"]["anyOf"].insert(1, {"enum": ["local", "slurm"]})
     schema = {
         "$schema": GenerateJsonSchema.schema_dialect,
         "$id": SCHEMA_ID,
