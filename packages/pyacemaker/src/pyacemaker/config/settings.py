@@ -252,7 +252,6 @@ _NOT_SCIENCE: dict[str, Any] = {
     "trainer": {"timeout_s"},
     "generator": {"root", "device"},
     "dynamics": {"engine", "lammps_command", "timeout_s"},
-    "kmc": {"eon_command"},
 }
 
 

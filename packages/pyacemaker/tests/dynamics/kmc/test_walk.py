@@ -87,7 +87,7 @@ def test_the_walk_goes_from_hollow_to_hollow(surface: tuple[str, KMCResult]) -> 
     _, result = surface
     state = result.states[0]
     moved = np.linalg.norm(result.frame.positions - state.atoms.positions, axis=1)
-    assert moved[:9].max() == 0.0  # what is held stays where it is
+    assert moved[:9].max() < 1e-9  # what is held stays where it is
     atoms = result.frame.copy()
     atoms.calc = EMT()
     assert np.abs(atoms.get_forces()).max() < 0.03
@@ -133,7 +133,7 @@ def test_our_own_band_agrees_too(surface: tuple[str, KMCResult]) -> None:
         pytest.skip("one metal is enough for the same code")
     state = result.states[0]
     hop = hop_of(state)
-    band = neb_barrier(state.atoms, hop.product, Landscape(EMT(), "emt"), images=5)
+    band = neb_barrier(state.atoms, hop.product, Landscape(EMT(), "emt"), images=3, fmax=0.05)
     assert hop.barrier_eV == pytest.approx(band, rel=0.02)
 
 

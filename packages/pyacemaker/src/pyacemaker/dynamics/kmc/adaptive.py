@@ -115,7 +115,7 @@ def _check(request: KMCRequest) -> None:
 
 def digest_of(request: KMCRequest) -> str:
     """Return what identifies a walk: the same digest goes on from a table as it stands."""
-    science = request.settings.model_dump(mode="json", exclude={"events", "eon_command"})
+    science = request.settings.model_dump(mode="json", exclude={"events"})
     parts = [
         structure_text(request.atoms),
         request.landscape.name,

@@ -157,10 +157,11 @@ def _matched(
     if len(np.unique(order)) < len(order) or squared[rows, order].max() > (2 * tolerance_A) ** 2:
         return None
     residual = apart[rows, order]
-    shift = residual.mean(axis=0)
+    held, other = fixed_atoms(start), set(fixed_atoms(end).tolist())
+    # what is held lies exactly on what is held; free structures as well as they can
+    shift = (residual[held] if len(held) else residual).mean(axis=0)
     if farthest(residual - shift) > tolerance_A:
         return None
-    held, other = fixed_atoms(start), set(fixed_atoms(end).tolist())
     if not {int(order[index]) for index in held} <= other:
         return None
     return Mapping(rotation, translation + shift, order.astype(np.int64))

@@ -14,11 +14,7 @@ class KMCSettings(BaseModel):
 
     engine: Literal["builtin", "eon"] = Field(
         default="builtin",
-        description="builtin: on ASE's dimer; eon: the program eonclient (eon_command), driven "
-        "through the same interface.",
-    )
-    eon_command: str | None = Field(
-        default=None, description="Your eonclient with its arguments; null: the one on the PATH."
+        description="builtin: on ASE's dimer. eon is unavailable so far; docs/kmc.md says why.",
     )
     temperature_K: float = Field(gt=0, le=20_000, description="Temperature of the walk in K.")
     events: int = Field(default=20, ge=1, le=10_000_000, description="Hops of the walk.")
