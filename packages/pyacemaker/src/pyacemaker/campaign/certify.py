@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyacemaker.campaign import simulation
+from pyacemaker.campaign import explorers
 from pyacemaker.campaign.budget import BudgetSpentError, labels_left
 from pyacemaker.campaign.dataset import TEST, load
 from pyacemaker.campaign.exploration import label_structures
@@ -27,28 +27,11 @@ def certify(
     campaign: Campaign, iteration: int, prepared: Prepared, fit: dict[str, Any]
 ) -> dict[str, Any]:
     """Run independent trajectories, label their ends, and test the potential on them."""
-    runs = _independent_runs(campaign, iteration, prepared, fit)
+    runs = explorers.explored(campaign, iteration, prepared, fit, "certify_md", independent=True)
     if any(run["status"] != "completed" for run in runs["runs"]):
         return {"passed": False, "reason": "an independent trajectory halted"}
     _label_ends(campaign, iteration, prepared, runs)
     return _test(campaign, iteration, prepared, fit)
-
-
-def _independent_runs(
-    campaign: Campaign, iteration: int, prepared: Prepared, fit: dict[str, Any]
-) -> dict[str, Any]:
-    def work(rng: np.random.Generator) -> dict[str, Any]:
-        start = simulation.crystal(campaign, prepared, fit)
-        requests = [
-            simulation.request_at(
-                campaign, fit, start, temperature, int(rng.integers(1, 2**31 - 1))
-            )
-            for temperature in campaign.settings.dynamics.temperatures_K
-            for _ in range(campaign.settings.convergence.test_frames_per_temperature)
-        ]
-        return simulation.simulate(campaign, iteration, "certify_md", requests)
-
-    return campaign.journal.step(iteration, "certify_md", work)
 
 
 def _label_ends(
@@ -59,9 +42,15 @@ def _label_ends(
     def work(_: np.random.Generator) -> dict[str, Any]:
         frames = []
         for index, run in enumerate(runs["runs"]):
-            (frame,) = journal.load(run["frame"])
+            ends = journal.load(run["frame"])
+            if "saddles" in run:
+                most = campaign.settings.convergence.test_frames_per_temperature
+                ends += journal.load(run["saddles"])[:most]
             group = f"certify-{iteration:03d}-{index:02d}"
-            frames.append(tag(frame, "certification", group, temperature_K=run["temperature_K"]))
+            for frame in ends:
+                frame.set_constraint()
+                tag(frame, "certification", group, temperature_K=run["temperature_K"])
+            frames += ends
         left = labels_left(campaign)
         if left < len(frames):
             raise BudgetSpentError(
@@ -83,16 +72,24 @@ def _test(
         dataset = load(campaign.state, campaign.store, campaign.settings.seed)
         calculator = Potential.load(journal.workdir / fit["potential"]).calculator()
         check = campaign.parts.test_check.run(calculator, prepared.reference, dataset.test)
-        dynamics = campaign.settings.dynamics
-        length = dynamics.steps * dynamics.timestep_fs / 1000
-        temperatures = ", ".join(f"{value:.0f}" for value in dynamics.temperatures_K)
-        reason = (
-            f"{check.reason}; {length:g} ps of MD at each of {temperatures} K without a halt"
-            if check.passed
-            else check.reason
-        )
+        reason = check.reason
+        if check.passed:
+            reason += "; " + " and ".join(_held(campaign)) + " without a halt"
         journal.note(iteration, "certificate", f"{'go' if check.passed else 'NO-GO'}: {reason}")
         saved = save_checks(campaign, iteration, "certificate", [check])
         return {"passed": check.passed, "reason": reason, **saved}
 
     return journal.step(iteration, "certificate", work)
+
+
+def _held(campaign: Campaign) -> list[str]:
+    """Say what the potential has held through, one phrase for each explorer."""
+    dynamics, walk = campaign.settings.dynamics, campaign.settings.kmc
+    said = []
+    if "md" in dynamics.explorers:
+        length = dynamics.steps * dynamics.timestep_fs / 1000
+        temperatures = ", ".join(f"{value:.0f}" for value in dynamics.temperatures_K)
+        said.append(f"{length:g} ps of MD at each of {temperatures} K")
+    if walk is not None and "kmc" in dynamics.explorers:
+        said.append(f"{walk.events} hops of kinetic Monte Carlo at {walk.temperature_K:.0f} K")
+    return said

@@ -38,7 +38,11 @@ def cycle_rows(state: CampaignState) -> list[CycleRow]:
                 if check["name"] == "test_error":
                     row |= _test_errors(check["numbers"])
         elif record.name == "md":
-            row["md"] = {run["temperature_K"]: run["status"] for run in result["runs"]}
+            row["md"] = {
+                run["temperature_K"]: run["status"]
+                for run in result["runs"]
+                if run.get("kind", "md") == "md"
+            }
     return [CycleRow(**row) for row in rows.values()]
 
 

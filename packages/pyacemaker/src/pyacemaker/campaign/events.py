@@ -15,8 +15,8 @@ STEP_WORDS = {
     "label": "labelling",
     "train": "fitting ACE",
     "validate": "validating",
-    "md": "molecular dynamics under the watchdog",
-    "certify_md": "independent molecular dynamics",
+    "md": "dynamics under the watchdog",
+    "certify_md": "independent dynamics",
     "certify": "labelling independent trajectories",
     "certificate": "testing on independent trajectories",
 }

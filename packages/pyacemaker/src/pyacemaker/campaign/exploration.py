@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from pyacemaker.campaign import simulation
+from pyacemaker.campaign import explorers
 from pyacemaker.campaign.budget import labels_left
 from pyacemaker.campaign.dataset import FREE, TEST, TRAIN, load
 from pyacemaker.campaign.labelling import label_batch, too_many_failed
@@ -79,8 +79,8 @@ def explore(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str,
 
 
 def _round_halts(campaign: Campaign, iteration: int, rng: np.random.Generator) -> list[Atoms]:
-    """Return candidates round every frame at which MD of the last iteration ended early."""
-    halts = simulation.halted_frames(campaign, iteration - 1)
+    """Return candidates round every frame at which a run of the last iteration ended early."""
+    halts = explorers.halted_frames(campaign, iteration - 1)
     pool: list[Atoms] = []
     for name, frame in halts:
         made = local_candidates(frame, name, rng, embed_above=embed_above(campaign))

@@ -1,7 +1,7 @@
 """The active-learning cycle, from the first structure to the certified potential.
 
     prepare     the reference structure, a converged cutoff, the isolated atoms
-    iterate     explore -> select -> label -> train -> validate -> MD under the watchdog
+    iterate     explore -> select -> label -> train -> validate -> MD or kMC under the watchdog
                 a halt:    candidates round the halted frame are the next exploration
                 a no-go:   structures of the failed property are
                 no halt:   independent trajectories are labelled as a last test
@@ -24,10 +24,10 @@ from pyacemaker.campaign import (
     certify,
     deploy,
     exploration,
+    explorers,
     importing,
     learning,
     preparation,
-    simulation,
 )
 from pyacemaker.campaign.budget import BudgetSpentError, check_budget
 from pyacemaker.campaign.errors import CampaignError
@@ -150,7 +150,7 @@ def _run(campaign: Campaign) -> Outcome:
             if not verdict["passed"]:
                 continue
             last_good = (iteration, fit)
-            runs = simulation.run_all(campaign, iteration, prepared, fit)
+            runs = explorers.run_all(campaign, iteration, prepared, fit)
             if not runs["completed"]:
                 continue
             test = certify.certify(campaign, iteration, prepared, fit)

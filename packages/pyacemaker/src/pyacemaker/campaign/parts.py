@@ -13,6 +13,8 @@ from ase.calculators.calculator import Calculator
 from pyacemaker.config.settings import CampaignSettings, GeneratorSettings
 from pyacemaker.dynamics.base import Dynamics
 from pyacemaker.dynamics.choose import make_dynamics
+from pyacemaker.dynamics.kmc.base import KMCEngine
+from pyacemaker.dynamics.kmc.choose import make_kmc
 from pyacemaker.execution.base import Executor
 from pyacemaker.execution.choose import make_executor
 from pyacemaker.oracle.ase_oracle import ASEOracle
@@ -44,6 +46,7 @@ class Parts:
     selector: Selector
     trainer: Trainer
     dynamics: Dynamics
+    kmc: KMCEngine
     checks: Sequence[Check]
     test_check: Check
     executor: Callable[[int, Path], Executor]
@@ -69,6 +72,7 @@ def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None
         selector=MaxVolSelector.for_elements(settings.elements, settings.trainer),
         trainer=_make_trainer(settings, say, workdir),
         dynamics=make_dynamics(settings.dynamics.engine, settings.dynamics.lammps_command, say),
+        kmc=make_kmc(settings.kmc),
         checks=checks,
         test_check=TestErrorCheck(settings.validation),
         executor=partial(make_executor, settings.execution),

@@ -24,6 +24,7 @@ from pyacemaker.report.data import (
     CheckEntry,
     Decision,
     Event,
+    KMCWalk,
     LabelRow,
     MDTrace,
     ParitySet,
@@ -86,6 +87,7 @@ def report_data(
         cycles=cycle_rows(state),
         parity=_parity(workdir, state, store, settings) if predict else {},
         md=_traces(state, settings),
+        kmc=_walks(state),
         checks=_checks(workdir, state),
         labels=_label_rows(state, store, settings),
         events=[
@@ -118,6 +120,20 @@ def _traces(state: CampaignState, settings: dict[str, Any]) -> list[MDTrace]:
         for record in state.steps()
         if record.name in ("md", "certify_md")
         for run in record.result["runs"]
+        if run.get("kind", "md") == "md"
+    ]
+
+
+def _walks(state: CampaignState) -> list[KMCWalk]:
+    return [
+        KMCWalk(
+            iteration=record.iteration,
+            **{key: run[key] for key in KMCWalk.model_fields if key != "iteration"},
+        )
+        for record in state.steps()
+        if record.name in ("md", "certify_md")
+        for run in record.result["runs"]
+        if run.get("kind") == "kmc"
     ]
 
 

@@ -8,15 +8,15 @@ the full stated length with it and none halts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from ase import Atoms
 
-from pyacemaker.campaign.errors import CampaignError
-from pyacemaker.dynamics.base import Dynamics, DynamicsError, MDRequest, MDResult
+from pyacemaker.campaign.explored import Explored, Stage
+from pyacemaker.dynamics.base import Dynamics, MDRequest, MDResult
 from pyacemaker.generator.distort import supercell
 from pyacemaker.potential import Potential
 from pyacemaker.validator.relax import relax
@@ -31,36 +31,40 @@ _STUCK_AFTER = 3
 
 
 @dataclass(frozen=True)
-class _Task:
+class MDTask:
+    """One run of MD, to be done by a worker. See `campaign.explorers.Task`."""
+
     dynamics: Dynamics
     request: MDRequest
     workdir: Path
 
-
-def _simulate(task: _Task) -> MDResult:
-    return task.dynamics.run(task.request, task.workdir)
-
-
-def run_all(
-    campaign: Campaign, iteration: int, prepared: Prepared, fit: dict[str, Any]
-) -> dict[str, Any]:
-    """Run every temperature; the result lists the runs and the halted frames."""
-
-    def work(rng: np.random.Generator) -> dict[str, Any]:
-        start = crystal(campaign, prepared, fit)
-        requests = []
-        for temperature in campaign.settings.dynamics.temperatures_K:
-            seed = int(rng.integers(1, 2**31 - 1))
-            frame = _last_frame(campaign, iteration, temperature)
-            request = request_at(campaign, fit, start, temperature, seed)
-            requests.append(request if frame is None else replace(request, atoms=frame))
-        return simulate(campaign, iteration, "md", requests)
-
-    result = campaign.journal.step(iteration, "md", work)
-    return {**result, "completed": all(run["status"] == "completed" for run in result["runs"])}
+    def work(self) -> Explored:
+        """Run it. Raises DynamicsError."""
+        result = self.dynamics.run(self.request, self.workdir)
+        return Explored(_record(self.request, result), result.frame)
 
 
-def crystal(campaign: Campaign, prepared: Prepared, fit: dict[str, Any]) -> Atoms:
+def md_tasks(campaign: Campaign, stage: Stage) -> list[MDTask]:
+    """Return a run at every temperature; where `stage` asks for it, several and independent."""
+    dynamics = campaign.settings.dynamics
+    start = crystal(campaign, stage.prepared, stage.fit)
+    repeats = campaign.settings.convergence.test_frames_per_temperature if stage.independent else 1
+    tasks: list[MDTask] = []
+    for temperature in dynamics.temperatures_K:
+        for _ in range(repeats):
+            seed = int(stage.rng.integers(1, 2**31 - 1))
+            request = request_at(campaign, stage.fit, start, temperature, seed)
+            frame = None
+            if not stage.independent:
+                frame = _last_frame(campaign, stage.iteration, temperature)
+            if frame is not None:
+                request = replace(request, atoms=frame)
+            name = f"{len(tasks):02d}_{temperature:.0f}K"
+            tasks.append(MDTask(campaign.parts.dynamics, request, stage.folder / name))
+    return tasks
+
+
+def crystal(campaign: Campaign, prepared: Prepared, fit: Mapping[str, Any]) -> Atoms:
     """Return the MD cell: the reference crystal relaxed with the potential, repeated."""
     potential = Potential.load(campaign.journal.workdir / fit["potential"])
     relaxed = relax(prepared.reference, potential.calculator())
@@ -68,7 +72,7 @@ def crystal(campaign: Campaign, prepared: Prepared, fit: dict[str, Any]) -> Atom
 
 
 def request_at(
-    campaign: Campaign, fit: dict[str, Any], atoms: Atoms, temperature: float, seed: int
+    campaign: Campaign, fit: Mapping[str, Any], atoms: Atoms, temperature: float, seed: int
 ) -> MDRequest:
     """Return the stated length of MD at one temperature (K)."""
     dynamics = campaign.settings.dynamics
@@ -86,66 +90,26 @@ def request_at(
     )
 
 
-def simulate(
-    campaign: Campaign, iteration: int, name: str, requests: list[MDRequest]
-) -> dict[str, Any]:
-    """Run `requests` in parallel; frames and traces are kept in the iteration's folder."""
-    journal = campaign.journal
-    folder = journal.folder(iteration) / name
-    tasks = [
-        _Task(
-            campaign.parts.dynamics,
-            request,
-            folder / f"{index:02d}_{request.temperature_K[0]:.0f}K",
-        )
-        for index, request in enumerate(requests)
-    ]
-    results: dict[int, MDResult] = {}
-    for outcome in campaign.executor.map_unordered(_simulate, tasks):
-        if isinstance(outcome.error, DynamicsError):
-            raise CampaignError(str(outcome.error)) from outcome.error
-        if outcome.value is None:
-            raise outcome.error or RuntimeError("a run of MD returned nothing")
-        results[outcome.index] = outcome.value
-        journal.progress(len(results), len(tasks))
-    runs = []
-    for index, task in enumerate(tasks):
-        result = results[index]
-        path = task.workdir / "last_frame.json"
-        request = task.request
-        run = {
-            "temperature_K": request.temperature_K[0],
-            "pressure_GPa": request.pressure_GPa,
-            "status": result.status,
-            "message": result.message,
-            "engine": result.engine,
-            "steps": request.steps,
-            "steps_done": result.steps_done,
-            "timestep_fs": request.timestep_fs,
-            "gamma_halt": request.gamma_halt,
-            "wall_s": result.wall_s,
-            "warnings": list(result.warnings),
-            "trace": [
-                [sample.time_fs, sample.temperature_K, sample.gamma_max] for sample in result.trace
-            ],
-            "frame": journal.save(path, [result.frame]),
-        }
-        runs.append(run)
-        journal.note(iteration, name, _say(run))
-    return {"runs": runs}
-
-
-def halted_frames(campaign: Campaign, iteration: int) -> list[tuple[str, Atoms]]:
-    """Return name and frame of every run of `iteration` that did not complete."""
-    found = []
-    for name in ("md", "certify_md"):
-        result = campaign.state.result(iteration, name)
-        for index, run in enumerate(result["runs"] if result else []):
-            if run["status"] != "completed":
-                (frame,) = campaign.journal.load(run["frame"])
-                where = f"{name}-{iteration:03d}-{index:02d}-{run['temperature_K']:.0f}K"
-                found.append((where, frame))
-    return found
+def _record(request: MDRequest, result: MDResult) -> dict[str, Any]:
+    """Return what the state keeps of a run."""
+    run = {
+        "kind": "md",
+        "temperature_K": request.temperature_K[0],
+        "pressure_GPa": request.pressure_GPa,
+        "status": result.status,
+        "message": result.message,
+        "engine": result.engine,
+        "steps": request.steps,
+        "steps_done": result.steps_done,
+        "timestep_fs": request.timestep_fs,
+        "gamma_halt": request.gamma_halt,
+        "wall_s": result.wall_s,
+        "warnings": list(result.warnings),
+        "trace": [
+            [sample.time_fs, sample.temperature_K, sample.gamma_max] for sample in result.trace
+        ],
+    }
+    return {**run, "told": _say(run)}
 
 
 def _last_frame(campaign: Campaign, iteration: int, temperature: float) -> Atoms | None:
@@ -153,7 +117,11 @@ def _last_frame(campaign: Campaign, iteration: int, temperature: float) -> Atoms
     history = []
     for record in campaign.state.steps("md"):
         if record.iteration < iteration:
-            history += [r for r in record.result["runs"] if r["temperature_K"] == temperature]
+            history += [
+                run
+                for run in record.result["runs"]
+                if run.get("kind", "md") == "md" and run["temperature_K"] == temperature
+            ]
     if not history or history[-1]["status"] == "failed":
         return None
     recent = history[-_STUCK_AFTER:]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -31,6 +31,7 @@ from pyacemaker.config.settings import (
     SelectionSettings,
 )
 from pyacemaker.config.yaml_lines import KeyPath
+from pyacemaker.dynamics.kmc.settings import KMCSettings
 from pyacemaker.execution.settings import ExecutionSettings
 from pyacemaker.oracle.dft_settings import GPAWSettings, VASPSettings
 from pyacemaker.oracle.settings import ASESettings, EspressoSettings, RootstockSettings
@@ -141,7 +142,24 @@ DynamicsSection = _section(
     "DynamicsSection",
     "Molecular dynamics under the watchdog on the extrapolation grade gamma.",
     [DynamicsSettings],
-    without=["temperatures_K"],
+    without=["temperatures_K", "explorers"],
+    explorers=(
+        Annotated[tuple[Literal["md", "kmc"], ...], BeforeValidator(_words), Field(min_length=1)]
+        | None,
+        Field(default=None, description=DynamicsSettings.model_fields["explorers"].description),
+    ),
+)
+KMCSection = _section(
+    "KMCSection",
+    "Adaptive kinetic Monte Carlo, where dynamics is kmc.",
+    [KMCSettings],
+    structure=_optional(
+        str,
+        "A structure file that ASE reads, relative to this file: a slab with its adatom, a "
+        "cluster, a defect; atoms that it holds fixed stay so. Default: the reference crystal "
+        "with a vacancy.",
+        min_length=1,
+    ),
 )
 ValidationSection = _section(
     "ValidationSection",
@@ -173,7 +191,14 @@ def _temperatures(value: Any) -> Any:
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _dynamics(value: Any) -> Any:
+    """Take `md`, `kmc` and `[md, kmc]` for the section they mean."""
+    return {"explorers": value} if isinstance(value, str | list) else value
+
+
 _Kelvin = Annotated[float, Field(gt=0, le=20_000)]
+_Explorer = Literal["md", "kmc"]
+_Explorers = _Explorer | list[_Explorer]
 _LIST_OF_SYMBOLS = {
     "oneOf": [
         {
@@ -226,8 +251,15 @@ class Config(Section):
     trainer: TrainerSection = Field(  # type: ignore[valid-type]
         default_factory=TrainerSection, description="How the potential is fitted."
     )
-    dynamics: DynamicsSection = Field(  # type: ignore[valid-type]
-        default_factory=DynamicsSection, description="Molecular dynamics under the watchdog."
+    dynamics: Annotated[
+        DynamicsSection,  # type: ignore[valid-type]
+        BeforeValidator(_dynamics, json_schema_input_type=_Explorers | DynamicsSection),
+    ] = Field(
+        default_factory=DynamicsSection,
+        description="What explores under the watchdog: md, kmc, [md, kmc], or a section.",
+    )
+    kmc: KMCSection = Field(  # type: ignore[valid-type]
+        default_factory=KMCSection, description="Adaptive kinetic Monte Carlo."
     )
     validation: ValidationSection = Field(  # type: ignore[valid-type]
         default_factory=ValidationSection, description="Gates and convergence."

@@ -25,6 +25,7 @@ from pyacemaker.config.settings import (
     StructureSettings,
 )
 from pyacemaker.config.structure import resolve_structure
+from pyacemaker.config.walk import resolve_walk
 from pyacemaker.config.yaml_lines import KeyPath, Problem
 from pyacemaker.execution.settings import ExecutionSettings
 from pyacemaker.trainer.settings import TrainerSettings
@@ -47,6 +48,9 @@ _UNITS = {
     "budget.max_atoms": "atoms",
     "dynamics.atoms": "atoms",
     "dynamics.check_every": "MD steps",
+    "kmc.events": "hops",
+    "kmc.max_searches": "searches",
+    "kmc.max_steps": "steps",
     "workers": "processes",
 }
 
@@ -211,6 +215,7 @@ def resolve(config: Config, base_dir: Path | None = None) -> Resolved:
         },
     )
     dynamics = _dynamics(choices, temperatures, oracle.code)
+    kmc, kmc_start = resolve_walk(choices, base_dir, dynamics)
     validation = choices.fill(
         "validation",
         ValidationSettings,
@@ -242,6 +247,8 @@ def resolve(config: Config, base_dir: Path | None = None) -> Resolved:
         trainer=trainer,
         selection=selection,
         dynamics=dynamics,
+        kmc=kmc,
+        kmc_start=kmc_start,
         validation=validation,
         convergence=convergence,
         budget=budget,

@@ -22,7 +22,9 @@ def json_schema() -> dict[str, Any]:
     body.pop("description", None)
     for name in sections():  # a section whose keys are all commented out is null, and accepted
         properties = body["properties"][name]
-        properties["anyOf"] = [{"$ref": properties.pop("$ref")}, {"type": "null"}]
+        if "$ref" in properties:
+            properties["anyOf"] = [{"$ref": properties.pop("$ref")}]
+        properties["anyOf"].append({"type": "null"})  # dynamics has its short forms already
     body["properties"]["execution"]["anyOf"].insert(1, {"enum": ["local", "slurm"]})
     schema = {
         "$schema": GenerateJsonSchema.schema_dialect,

@@ -12,8 +12,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixAtoms
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pyacemaker.dynamics.kmc.settings import KMCSettings
 from pyacemaker.execution.settings import ExecutionSettings
 from pyacemaker.oracle.settings import OracleSettings
 from pyacemaker.provenance import KEY as PROVENANCE_KEY
@@ -111,6 +113,13 @@ class SelectionSettings(Settings):
 class DynamicsSettings(Settings):
     """Molecular dynamics under the watchdog on the extrapolation grade gamma."""
 
+    explorers: tuple[Literal["md", "kmc"], ...] = Field(
+        default=("md",),
+        min_length=1,
+        max_length=2,
+        description="What explores with a potential that passed validation: md (molecular "
+        "dynamics), kmc (adaptive kinetic Monte Carlo, section kmc), or both.",
+    )
     temperatures_K: tuple[float, ...] = Field(
         min_length=1, description="Temperatures of the runs in K, ascending."
     )
@@ -154,6 +163,37 @@ class DynamicsSettings(Settings):
                 f"({self.gamma_select:g})"
             )
         return self
+
+
+class WalkStart(Settings):
+    """The structure a walk by kinetic Monte Carlo begins with: a slab, a defect, a cluster."""
+
+    name: str = Field(description="The file it came from.")
+    symbols: tuple[str, ...] = Field(min_length=2, description="Chemical symbol of each atom.")
+    cell_A: tuple[Vector, Vector, Vector] = Field(description="Lattice vectors in angstrom.")
+    positions_A: tuple[Vector, ...] = Field(description="Cartesian positions in angstrom.")
+    periodic: tuple[bool, bool, bool] = Field(description="Which directions are periodic.")
+    held: tuple[int, ...] = Field(description="Indices of the atoms that do not move.")
+
+    @classmethod
+    def of(cls, atoms: Atoms, name: str) -> Self:
+        """Keep a structure with its cell and the atoms that FixAtoms holds."""
+        held = [c.get_indices() for c in atoms.constraints if isinstance(c, FixAtoms)]
+        return cls(
+            name=name,
+            symbols=tuple(atoms.get_chemical_symbols()),
+            cell_A=np.asarray(atoms.cell, float).tolist(),
+            positions_A=atoms.get_positions().tolist(),
+            periodic=tuple(bool(p) for p in atoms.pbc),
+            held=tuple(sorted({int(i) for found in held for i in found})),
+        )
+
+    def atoms(self) -> Atoms:
+        """Return it as ASE Atoms, with its constraint."""
+        found = Atoms(self.symbols, self.positions_A, cell=self.cell_A, pbc=self.periodic)
+        if self.held:
+            found.set_constraint(FixAtoms(indices=list(self.held)))
+        return found
 
 
 class ConvergenceSettings(Settings):
@@ -228,6 +268,10 @@ class CampaignSettings(Settings):
     generator: GeneratorSettings = GeneratorSettings()
     selection: SelectionSettings
     dynamics: DynamicsSettings
+    kmc: KMCSettings | None = Field(default=None, description="Where kmc is an explorer.")
+    kmc_start: WalkStart | None = Field(
+        default=None, description="What the walk begins with; null: a crystal with a vacancy."
+    )
     validation: ValidationSettings
     convergence: ConvergenceSettings
     budget: BudgetSettings

@@ -150,6 +150,45 @@ class MDTrace(_Part):
         )
 
 
+class KMCProcess(_Part):
+    """A way out of a state: barriers in eV, the prefactor in THz, one copy's rate in 1/s."""
+
+    state: int
+    mechanism: int
+    barrier_eV: Real = None
+    reverse_barrier_eV: Real = None
+    prefactor_THz: Real = None
+    rate_per_s: Real = None
+    copies: int = 1
+    found: int = 1
+    gamma: Real = None
+
+
+class KMCWalk(_Part):
+    """One walk by kinetic Monte Carlo.
+
+    `time_line` holds (clock in s, energy of the state that was left in eV, its number, barrier
+    taken in eV) of each hop; `gamma_trace` the largest gamma of each saddle search in turn;
+    `searches` how many ended how; `confidence` is the lowest of any state.
+    """
+
+    iteration: int
+    temperature_K: Real = None
+    engine: Text = ""
+    status: Text = ""
+    message: Text = ""
+    events: int = 0
+    hops_done: int = 0
+    time_s: Real = None
+    states: int = 0
+    confidence: Real = None
+    searches: dict[str, int] = Field(default_factory=dict)
+    processes: list[KMCProcess] = Field(default_factory=list)
+    time_line: list[tuple[Real, Real, int, Real]] = Field(default_factory=list)
+    gamma_trace: Reals = Field(default_factory=list)
+    gamma_halt: Real = None
+
+
 class CheckEntry(_Part):
     """A gate's result without its structures; `iteration` is the cycle it was run in."""
 
@@ -248,6 +287,7 @@ class ReportData(_Part):
     cycles: list[CycleRow] = Field(default_factory=list)
     parity: dict[str, ParitySet] = Field(default_factory=dict)
     md: list[MDTrace] = Field(default_factory=list)
+    kmc: list[KMCWalk] = Field(default_factory=list)
     checks: list[CheckEntry] = Field(default_factory=list)
     labels: list[LabelRow] = Field(default_factory=list)
     events: list[Event] = Field(default_factory=list)

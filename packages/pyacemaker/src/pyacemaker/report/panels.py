@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from pyacemaker.report import figures, properties
+from pyacemaker.report import figures, properties, walks
 from pyacemaker.report.data import CheckEntry, MDTrace, ReportData
 from pyacemaker.report.formatting import count, duration, number, plural
 from pyacemaker.report.summary import labelled, latest_checks, short_method
 from pyacemaker.report.thinning import errors
 
 MOST_GAMMA_FIGURES = 6
-SECTIONS = ("learning", "accuracy", "dynamics", "physics", "effort", "provenance")
+SECTIONS = ("learning", "accuracy", "dynamics", "kmc", "physics", "effort", "provenance")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ def panels(data: ReportData) -> list[Panel]:
         *_learning(data),
         *_parity(data),
         *_gamma(data),
+        *_walks(data),
         *_checks(latest_checks(data.checks)),
         *_effort(data),
         *_provenance(data),
@@ -133,6 +134,46 @@ def _gamma(data: ReportData) -> list[Panel]:
                 figures.gamma_traces(traces),
                 f"Extrapolation grade along molecular dynamics at {title}",
                 caption,
+            )
+        )
+    return made
+
+
+def _walks(data: ReportData) -> list[Panel]:
+    made: list[Panel] = []
+    walk = walks.last_walk(data)
+    if walk is not None:
+        at = f"{number(walk.temperature_K)} K"
+        made.append(
+            Panel(
+                "kmc-rates",
+                "kmc",
+                walks.rates(walk),
+                "Rates of the processes against their barriers",
+                f"Rate of every mechanism at {at} against its barrier, by harmonic "
+                f"transition-state theory with the potential of cycle {walk.iteration}.",
+            )
+        )
+    if walk is not None and walk.time_line:
+        made.append(
+            Panel(
+                "kmc-time-line",
+                "kmc",
+                walks.time_line(walk),
+                "Hops against the clock of kinetic Monte Carlo",
+                f"The time line: {plural(walk.hops_done, 'hop')} in {number(walk.time_s)} s.",
+            )
+        )
+    watched = [one for one in data.kmc if one.gamma_trace]
+    if watched:
+        made.append(
+            Panel(
+                "kmc-gamma",
+                "kmc",
+                walks.gamma_of_searches(watched),
+                "Extrapolation grade in every saddle search",
+                "The largest γ met in each saddle search; a search that crosses the line halts "
+                "the walk, and what it met is labelled.",
             )
         )
     return made

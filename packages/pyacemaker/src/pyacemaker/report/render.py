@@ -15,7 +15,7 @@ from markupsafe import Markup
 from plotly.utils import PlotlyJSONEncoder
 
 from pyacemaker.files import write_whole
-from pyacemaker.report import comparison, formatting, summary
+from pyacemaker.report import comparison, formatting, summary, walks
 from pyacemaker.report.comparison import Compared
 from pyacemaker.report.data import ReportData
 from pyacemaker.report.elasticity import elastic_tables
@@ -50,6 +50,9 @@ def render(data: ReportData) -> str:
         judged_otherwise=summary.judged_otherwise(data),
         md_sentence=summary.md_sentence(data.md),
         md_end=summary.md_end(data.md),
+        kmc_walks=walks.walk_rows(data),
+        kmc_processes=walks.process_rows(data),
+        kmc_sentence=walks.kmc_sentence(data),
         checks=checks,
         elastic=[table for check in checks if (table := elastic_tables(check))],
         splits=splits,

@@ -1,0 +1,145 @@
+"""Figures and rows of kinetic Monte Carlo: rates against barriers, the time line, gamma."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from pyacemaker.report import style
+from pyacemaker.report.data import KMCWalk, ReportData
+from pyacemaker.report.formatting import number, plural
+
+MOST_ROWS = 40
+_MOST_SEARCHES = 600
+_LEAST_GAMMA = 0.01
+
+
+def rates(walk: KMCWalk) -> go.Figure:
+    """Draw the rate of every mechanism against its barrier, rate axis logarithmic."""
+    rows = [row for row in walk.processes if row.barrier_eV is not None and row.rate_per_s]
+    figure = style.figure("barrier (eV)", "rate of one way (1/s)")
+    figure.add_scatter(
+        x=[row.barrier_eV for row in rows],
+        y=[row.rate_per_s for row in rows],
+        customdata=[[row.state, row.prefactor_THz, row.copies] for row in rows],
+        mode="markers",
+        marker={"color": style.BLUE, "size": 9},
+        showlegend=False,
+        hovertemplate=(
+            "state %{customdata[0]}: %{x:.3f} eV, %{y:.3g} 1/s<br>prefactor "
+            "%{customdata[1]:.3g} THz, %{customdata[2]} ways<extra></extra>"
+        ),
+    )
+    style.logarithmic(figure, (float(row.rate_per_s or 0) for row in rows))
+    return figure
+
+
+def time_line(walk: KMCWalk) -> go.Figure:
+    """Draw the state the walk was in against its clock."""
+    hops = [hop for hop in walk.time_line if hop[0] is not None]
+    times: list[float] = [0.0, *(float(hop[0] or 0.0) for hop in hops)]
+    figure = style.figure("time on the clock (s)", "hops made")
+    figure.add_scatter(
+        x=times,
+        y=list(range(len(times))),
+        customdata=[[hop[2], hop[3]] for hop in hops] + [[None, None]],
+        mode="lines+markers" if len(hops) <= 60 else "lines",
+        line={"color": style.BLUE, "width": 1.8, "shape": "hv"},
+        marker={"size": 5},
+        showlegend=False,
+        hovertemplate=(
+            "%{x:.3g} s: hop %{y}<br>then out of state %{customdata[0]} over "
+            "%{customdata[1]:.3f} eV<extra></extra>"
+        ),
+    )
+    return figure
+
+
+def gamma_of_searches(walks: Sequence[KMCWalk]) -> go.Figure:
+    """Draw the largest gamma met in each saddle search of each walk, with the halt line."""
+    figure = style.figure("saddle search", "largest γ met")
+    colours = style.early_to_late(len(walks))
+    every: list[float] = []
+    for walk, colour in zip(walks, colours, strict=True):
+        found = [value for value in walk.gamma_trace if value is not None][-_MOST_SEARCHES:]
+        shown = [max(value, _LEAST_GAMMA) for value in found]
+        every += shown
+        figure.add_scatter(
+            x=list(range(1, len(shown) + 1)),
+            y=shown,
+            mode="markers",
+            name=f"cycle {walk.iteration}",
+            marker={"color": colour, "size": 6},
+        )
+    halts = sorted({walk.gamma_halt for walk in walks if walk.gamma_halt})
+    for halt in halts:
+        every.append(halt)
+        figure.add_hline(
+            y=halt,
+            line={"color": style.VERMILLION, "dash": "dash", "width": 1.4},
+            annotation_text=f"halt {halt:g}",
+        )
+    style.logarithmic(figure, every)
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def walk_rows(data: ReportData) -> list[dict[str, object]]:
+    """Return a row of text for every walk."""
+    return [
+        {
+            "iteration": walk.iteration,
+            "temperature": number(walk.temperature_K),
+            "engine": walk.engine,
+            "hops": f"{walk.hops_done} of {walk.events}",
+            "time": number(walk.time_s),
+            "states": walk.states,
+            "searches": sum(walk.searches.values()),
+            "confidence": number(walk.confidence, 2),
+            "status": walk.status,
+            "message": walk.message,
+        }
+        for walk in data.kmc
+    ]
+
+
+def process_rows(data: ReportData) -> list[dict[str, object]]:
+    """Return a row of text for every mechanism of the last walk that has some."""
+    last = last_walk(data)
+    return [
+        {
+            "state": row.state,
+            "barrier": number(row.barrier_eV, 4),
+            "reverse": number(row.reverse_barrier_eV, 4),
+            "prefactor": number(row.prefactor_THz),
+            "rate": number(row.rate_per_s),
+            "copies": row.copies,
+            "found": row.found,
+            "gamma": number(row.gamma, 2),
+        }
+        for row in (last.processes[:MOST_ROWS] if last else [])
+    ]
+
+
+def last_walk(data: ReportData) -> KMCWalk | None:
+    """Return the newest walk that knows a process, of one cycle the longest."""
+    known = [walk for walk in data.kmc if walk.processes]
+    if not known:
+        return None
+    newest = max(walk.iteration for walk in known)
+    return max((w for w in known if w.iteration == newest), key=lambda walk: walk.hops_done)
+
+
+def kmc_sentence(data: ReportData) -> str:
+    """Say what the last walk came to."""
+    walk = last_walk(data)
+    if walk is None:
+        return ""
+    return (
+        f"The last walk (cycle {walk.iteration}, {number(walk.temperature_K)} K) "
+        f"{walk.status or 'is not finished'} after {plural(walk.hops_done, 'hop')} in "
+        f"{number(walk.time_s)} s on its clock: {plural(walk.states, 'state')}, "
+        f"{plural(len(walk.processes), 'mechanism')}, each state known at a confidence of at "
+        f"least {number(walk.confidence, 2)}."
+    )
