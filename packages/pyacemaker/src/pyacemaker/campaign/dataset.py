@@ -15,8 +15,8 @@ from pyacemaker.structures import CorruptFileError
 from pyacemaker.trainer.split import side_of
 
 # Steps whose result lists labels, in the order in which an iteration makes them.
-COMPARE_STEP, IMPORT_STEP = "compare", "imported"
-LABEL_STEPS = ("label", "certify", COMPARE_STEP, IMPORT_STEP)
+COMPARE_STEP, IMPORT_STEP, PHASES_STEP = "compare", "imported", "phases"
+LABEL_STEPS = ("label", "certify", COMPARE_STEP, IMPORT_STEP, PHASES_STEP)
 TRAIN, VALIDATION, TEST, FREE = "train", "validation", "test", "free"
 _FREE_FRACTIONS = (0.9, 0.1, 0.0)
 

@@ -55,6 +55,7 @@ def explore(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str,
                 prepared.reference,
                 max(campaign.settings.selection.max_atoms, len(prepared.reference)),
                 rng,
+                phases=prepared.phases[1:],
             )
             if iteration == 1:
                 pool += _by_foundation_models(campaign, prepared, rng)

@@ -22,6 +22,7 @@ _STEPS = {
     "reference": "choosing the reference structure",
     "cutoff": "converging the plane-wave cutoff",
     "atoms": "labelling isolated atoms",
+    "phases": "looking for stable phases by the oracle",
     "explore": "exploring: making candidates",
     "select": "selecting by D-optimality",
     "label": "labelling",

@@ -218,6 +218,9 @@ class CampaignSettings(Settings):
 
     elements: tuple[str, ...] = Field(min_length=1, description="Chemical symbols.")
     structure: StructureSettings
+    compositions: tuple[str, ...] = Field(
+        default=(), description="Formulas of the compounds whose crystals are put to the oracle."
+    )
     oracle: OracleSettings = Field(discriminator="code")
     imported: tuple[str, ...] = Field(
         default=(), description="Imported data sets to learn from as well."
