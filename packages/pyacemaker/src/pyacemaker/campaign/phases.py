@@ -105,7 +105,7 @@ def find_phases(campaign: Campaign, oracle: Oracle, expected: Atoms) -> tuple[At
 
     def work(_: np.random.Generator) -> dict[str, Any]:
         found, keys, failures = _labelled(campaign, oracle, expected)
-        chosen = _choose(campaign, oracle, found)
+        chosen, decisions = _choose(campaign, oracle, found)
         if not any(_holds_all(phase.atoms, campaign) for phase in chosen):
             journal.note(0, PHASES_STEP, f"no compound was found: {phase_name(expected)} stays")
             structures = [expected, *(phase.atoms for phase in chosen)]
@@ -119,6 +119,7 @@ def find_phases(campaign: Campaign, oracle: Oracle, expected: Atoms) -> tuple[At
             "keys": keys,
             "roles": [TRAIN] * len(keys),
             "failures": failures,
+            "decisions": decisions,
         }
 
     return tuple(journal.load(journal.step(0, PHASES_STEP, work)["phases"]))
@@ -351,8 +352,10 @@ class _Judge:
         return None
 
 
-def _choose(campaign: Campaign, oracle: Oracle, phases: list[Phase]) -> list[Phase]:
-    """Return the reference first, then the other stable phases, at most MOST_PHASES.
+def _choose(
+    campaign: Campaign, oracle: Oracle, phases: list[Phase]
+) -> tuple[list[Phase], list[dict[str, str]]]:
+    """Return the reference first, then the other stable phases, at most MOST_PHASES, and why.
 
     Of one composition, crystals within ON_HULL_EV_PER_ATOM of each other are alike to this
     look: a measured one goes first, then the smaller cell.
@@ -382,10 +385,12 @@ def _choose(campaign: Campaign, oracle: Oracle, phases: list[Phase]) -> list[Pha
         main = judge.first(rest, at_once) or rest[0]
     others = [phase for phase in chosen if main is None or phase.name != main.name]
     selected = [*([main] if main else []), *_ends_first(others)][:MOST_PHASES]
+    decisions = []
     for phase in selected:
-        note = _say(phase, judge, reference=phase is main)
-        campaign.journal.note(0, PHASES_STEP, note)
-    return selected
+        what, why = _say(phase, judge, reference=phase is main)
+        campaign.journal.note(0, PHASES_STEP, f"{what}: {why}")
+        decisions.append({"what": what, "why": why})
+    return selected, decisions
 
 
 def _ranked(group: Sequence[Phase]) -> list[Phase]:
@@ -406,7 +411,7 @@ def _ends_first(phases: Sequence[Phase]) -> list[Phase]:
     return sorted(phases, key=lambda phase: len(set(phase.atoms.get_chemical_symbols())) > 1)
 
 
-def _say(phase: Phase, judge: _Judge, *, reference: bool) -> str:
+def _say(phase: Phase, judge: _Judge, *, reference: bool) -> tuple[str, str]:
     height = 1000 * phase.above_hull
     words = [
         "is on the hull" if height < 0.05 else f"is {height:.1f} meV/atom above the hull",
@@ -415,4 +420,4 @@ def _say(phase: Phase, judge: _Judge, *, reference: bool) -> str:
         passed = not judge.verdicts.get(phase.name, "")
         words.append("passes the oracle's own gates" if passed else "fails the oracle's own gates")
     what = "the reference" if reference else "a stable phase"
-    return f"{phase.name} is {what}: it {' and '.join(words)}"
+    return f"{phase.name} is {what}", f"it {' and '.join(words)}"

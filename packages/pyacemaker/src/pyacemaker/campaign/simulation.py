@@ -8,6 +8,7 @@ the full stated length with it and none halts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,7 @@ def request_at(
         temperature_K=(temperature, temperature),
         steps=dynamics.steps,
         timestep_fs=dynamics.timestep_fs,
-        gamma_halt=dynamics.gamma_halt,
+        gamma_halt=fit.get("gamma_halt", dynamics.gamma_halt),
         check_every=dynamics.check_every,
         pressure_GPa=dynamics.pressure_GPa,
         seed=seed,
@@ -87,14 +88,21 @@ def request_at(
 
 
 def simulate(
-    campaign: Campaign, iteration: int, name: str, requests: list[MDRequest]
+    campaign: Campaign,
+    iteration: int,
+    name: str,
+    requests: list[MDRequest],
+    engines: Sequence[Dynamics] = (),
 ) -> dict[str, Any]:
-    """Run `requests` in parallel; frames and traces are kept in the iteration's folder."""
+    """Run `requests` in parallel; frames and traces are kept in the iteration's folder.
+
+    `engines` are one for each request; by default the campaign's own runs them all.
+    """
     journal = campaign.journal
     folder = journal.folder(iteration) / name
     tasks = [
         _Task(
-            campaign.parts.dynamics,
+            engines[index] if engines else campaign.parts.dynamics,
             request,
             folder / f"{index:02d}_{request.temperature_K[0]:.0f}K",
         )
@@ -138,7 +146,7 @@ def simulate(
 def halted_frames(campaign: Campaign, iteration: int) -> list[tuple[str, Atoms]]:
     """Return name and frame of every run of `iteration` that did not complete."""
     found = []
-    for name in ("md", "certify_md"):
+    for name in ("md", "extend", "certify_md"):
         result = campaign.state.result(iteration, name)
         for index, run in enumerate(result["runs"] if result else []):
             if run["status"] != "completed":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pyacemaker.campaign.dataset import entries
+from pyacemaker.campaign.decisions import decisions_of
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.files import is_locked
 
@@ -53,6 +54,7 @@ def status_of(workdir: Path) -> dict[str, Any]:
                 for record in steps
                 if record.name == "validate"
             ],
+            "decisions": decisions_of(state),
             "last": f"{log[-1].step}: {log[-1].message}" if log else "",
         }
     finally:

@@ -29,6 +29,8 @@ _STEPS = {
     "train": "fitting ACE",
     "validate": "validating",
     "md": "molecular dynamics under the watchdog",
+    "calibrate": "calibrating gamma against held-out labels",
+    "extend": "exploring beyond the goal",
     "certify_md": "independent molecular dynamics",
     "certify": "labelling independent trajectories",
     "certificate": "testing on independent trajectories",

@@ -341,6 +341,8 @@ def _dynamics(choices: Choices, temperatures: tuple[float, ...], code: str) -> D
     }
     given = choices.config.dynamics
     chosen = {key: getattr(given, key, None) for key in ("gamma_select", "gamma_halt")}
+    if any(value is not None for value in chosen.values()):
+        rules["gamma_from"] = Ruled("settings", "a threshold is given by the user")
     # One threshold given keeps its usual distance from the other.
     if (halt := chosen["gamma_halt"]) is not None and halt <= 2.0:
         rules["gamma_select"] = Ruled(
