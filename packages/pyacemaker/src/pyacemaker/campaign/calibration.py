@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyacemaker.campaign.dataset import Entry, entries, load, read_labels
+from pyacemaker.campaign.dataset import load, read_labels
 from pyacemaker.campaign.decisions import write_decisions
+from pyacemaker.campaign.entries import Entry, entries
 from pyacemaker.campaign.thresholds import calibrated, held_out_pairs
 from pyacemaker.potential import Potential
 

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from pyacemaker.campaign.dataset import PHASES_STEP, TRAIN
+from pyacemaker.campaign.dataset import TRAIN
+from pyacemaker.campaign.entries import PHASES_STEP
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.labelling import label_batch
 from pyacemaker.generator.base import GeneratorError
