@@ -121,7 +121,7 @@ def test_elements(text: str, expected: list[str] | str) -> None:
         ("ecutwfc_Ry: 40", 2, r"did you mean 'oracle.ecutwfc_Ry' \(in section 'oracle'\)"),
         ("dynamics:\n  temperatures_K: [1]", 3, "'temperatures_K' .at the top level."),
         ("species: [Si]", 2, "did you mean 'elements'"),
-        ("zzzzqqq: 1", 2, "unknown key; valid here: budget, dynamics"),
+        ("zzzzqqq: 1", 2, "unknown key; valid here: budget, compositions, dynamics"),
         ("1: 2", 2, "key '1': unknown key"),
         ("seed: 1\nseed: 2", 3, r"given twice \(first on line 2\)"),
         ("budget: {labels: 3, labels: 3}", 2, "'budget.labels': is given twice"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyacemaker.campaign.dataset import read_labels, split_of
+from pyacemaker.campaign.decisions import write_decisions
 from pyacemaker.campaign.entries import entries
 from pyacemaker.campaign.layout import CERTIFICATE, DATA, POTENTIAL, REPORT
 from pyacemaker.campaign.outcome import Ending, Outcome, outcome_of
@@ -54,6 +55,7 @@ def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Out
 
 def write_report(campaign: Campaign, outcome: Outcome | None = None) -> Path:
     """Write report.html for what is known by now."""
+    write_decisions(campaign.state, campaign.journal.workdir)
     path = campaign.journal.workdir / REPORT
     write_report_file(
         report_data(campaign.journal.workdir, campaign.state, campaign.store, outcome), path

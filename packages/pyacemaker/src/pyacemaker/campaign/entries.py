@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pyacemaker.campaign.state import CampaignState
 
 # Steps whose result lists labels, in the order in which an iteration makes them.
-COMPARE_STEP, IMPORT_STEP = "compare", "imported"
-LABEL_STEPS = ("label", "certify", COMPARE_STEP, IMPORT_STEP)
+COMPARE_STEP, IMPORT_STEP, PHASES_STEP = "compare", "imported", "phases"
+LABEL_STEPS = ("label", "certify", COMPARE_STEP, IMPORT_STEP, PHASES_STEP)
 
 
 @dataclass(frozen=True)

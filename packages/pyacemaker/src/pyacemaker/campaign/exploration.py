@@ -55,6 +55,7 @@ def explore(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str,
                 prepared.reference,
                 max(campaign.settings.selection.max_atoms, len(prepared.reference)),
                 rng,
+                phases=prepared.phases[1:],
             )
             if iteration == 1:
                 pool += _by_foundation_models(campaign, prepared, rng)
@@ -172,6 +173,8 @@ def select(campaign: Campaign, iteration: int, explored: dict[str, Any]) -> dict
         known = [*current, *dataset.test, *held_out]
         count = max(0, wanted - len(required) - len(held_out))
         chosen, gammas = choose(campaign, pool, known, count, rng)
+        if explored["source"] == "halts":
+            chosen, gammas = _worth_a_label(campaign, iteration, chosen, gammas)
         roles = [TRAIN] * len(required) + [explored["role"]] * len(chosen)
         roles += [TEST] * len(held_out)
         highest = max(gammas, default=0.0)
@@ -189,6 +192,31 @@ def select(campaign: Campaign, iteration: int, explored: dict[str, Any]) -> dict
         }
 
     return journal.step(iteration, "select", work)
+
+
+def _worth_a_label(
+    campaign: Campaign, iteration: int, chosen: list[Atoms], gammas: list[float]
+) -> tuple[list[Atoms], list[float]]:
+    """Drop what lies below the gamma_select that the last cycle calibrated.
+
+    One structure of every halt stays: its gamma was another potential's.
+    """
+    calibrated = campaign.state.result(iteration - 1, "calibrate")
+    if calibrated is None:
+        return chosen, gammas
+    kept, seen = [], set()
+    for atoms, gamma in zip(chosen, gammas, strict=True):
+        if gamma >= calibrated["gamma_select"] or group_of(atoms) not in seen:
+            kept.append((atoms, gamma))
+            seen.add(group_of(atoms))
+    if len(kept) < len(chosen):
+        campaign.journal.note(
+            iteration,
+            "select",
+            f"{len(chosen) - len(kept)} left out, of a gamma below the calibrated gamma_select of "
+            f"{calibrated['gamma_select']:g}",
+        )
+    return [atoms for atoms, _ in kept], [gamma for _, gamma in kept]
 
 
 def choose(

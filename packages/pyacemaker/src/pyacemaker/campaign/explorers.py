@@ -6,7 +6,7 @@ on gamma hands over its frame to the next cycle; the potential holds when all co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,20 +58,30 @@ def explored(
             for kind in campaign.settings.dynamics.explorers
             for task in EXPLORERS[kind](campaign, stage)
         ]
-        done: dict[int, Explored] = {}
-        for outcome in campaign.executor.map_unordered(_work, tasks):
-            if isinstance(outcome.error, DynamicsError):
-                raise CampaignError(str(outcome.error)) from outcome.error
-            if outcome.value is None:
-                raise outcome.error or RuntimeError("an explorer returned nothing")
-            done[outcome.index] = outcome.value
-            journal.progress(len(done), len(tasks))
-        runs = [_kept(campaign, task.workdir, done[index]) for index, task in enumerate(tasks)]
-        for run in runs:
-            journal.note(iteration, name, run.pop("told"))
-        return {"runs": runs}
+        return run_tasks(campaign, iteration, name, tasks)
 
     return journal.step(iteration, name, work)
+
+
+def run_tasks(
+    campaign: Campaign, iteration: int, name: str, tasks: Sequence[Task]
+) -> dict[str, Any]:
+    """Run tasks in parallel, inside the step `name`; what they leave is kept in their folders.
+
+    Raises CampaignError where an engine cannot run at all.
+    """
+    done: dict[int, Explored] = {}
+    for outcome in campaign.executor.map_unordered(_work, tasks):
+        if isinstance(outcome.error, DynamicsError):
+            raise CampaignError(str(outcome.error)) from outcome.error
+        if outcome.value is None:
+            raise outcome.error or RuntimeError("an explorer returned nothing")
+        done[outcome.index] = outcome.value
+        campaign.journal.progress(len(done), len(tasks))
+    runs = [_kept(campaign, task.workdir, done[index]) for index, task in enumerate(tasks)]
+    for run in runs:
+        campaign.journal.note(iteration, name, run.pop("told"))
+    return {"runs": runs}
 
 
 def _kept(campaign: Campaign, folder: Path, ended: Explored) -> dict[str, Any]:
@@ -85,7 +95,7 @@ def _kept(campaign: Campaign, folder: Path, ended: Explored) -> dict[str, Any]:
 def halted_frames(campaign: Campaign, iteration: int) -> list[tuple[str, Atoms]]:
     """Return name and frame of every run of `iteration` that did not complete."""
     found = []
-    for name in ("md", "certify_md"):
+    for name in ("md", "extend", "certify_md"):
         result = campaign.state.result(iteration, name)
         for index, run in enumerate(result["runs"] if result else []):
             if run["status"] != "completed":

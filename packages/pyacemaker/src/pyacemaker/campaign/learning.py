@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from pyacemaker.campaign.dataset import load
 from pyacemaker.campaign.errors import CampaignError
+from pyacemaker.campaign.phases import PROPERTY_GATES
 from pyacemaker.files import write_whole
+from pyacemaker.generator.phases import phase_name
 from pyacemaker.potential import Potential
 from pyacemaker.trainer.base import TrainerError
 from pyacemaker.validator.base import CheckResult
@@ -66,6 +70,8 @@ def validate(
         journal.checked(fit["manifest"])
         calculator = Potential.load(journal.workdir / fit["potential"]).calculator()
         checks = run_checks(campaign.parts.checks, calculator, prepared.reference, dataset.test)
+        for phase in prepared.phases[1:]:
+            checks += _on_phase(campaign, calculator, phase)
         passed = all(check.passed for check in checks)
         for check in checks:
             journal.note(
@@ -76,6 +82,17 @@ def validate(
         return {"passed": passed, **save_checks(campaign, iteration, "validation", checks)}
 
     return journal.step(iteration, "validate", work)
+
+
+def _on_phase(campaign: Campaign, calculator: Calculator, phase: Atoms) -> list[CheckResult]:
+    """Put another stable phase through the gates of physics; their names say which phase."""
+    gates = [check for check in campaign.parts.checks if check.name in PROPERTY_GATES]
+    if not gates:
+        return []
+    return [
+        replace(result, name=f"{result.name} ({phase_name(phase)})")
+        for result in run_checks(gates, calculator, phase, ())
+    ]
 
 
 def save_checks(

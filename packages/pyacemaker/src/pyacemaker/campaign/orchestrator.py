@@ -1,10 +1,11 @@
 """The active-learning cycle, from the first structure to the certified potential.
 
-    prepare     the reference structure, a converged cutoff, the isolated atoms
+    prepare     the reference structure, a converged cutoff, the isolated atoms, stable phases
     iterate     explore -> select -> label -> train -> validate -> MD or kMC under the watchdog
                 a halt:    candidates round the halted frame are the next exploration
                 a no-go:   structures of the failed property are
-                no halt:   independent trajectories are labelled as a last test
+                no halt:   what the policy wants explored beyond the goal, while labels last;
+                           then independent trajectories are labelled as a last test
     end         by convergence, or by budget; the potential that passed is deployed
 
 Every step is done once and recorded when finished (`journal.Journal`), so the same
@@ -21,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from pyacemaker.campaign import (
+    calibration,
     certify,
     deploy,
     exploration,
     explorers,
+    extension,
     importing,
     learning,
     preparation,
@@ -150,8 +153,11 @@ def _run(campaign: Campaign) -> Outcome:
             if not verdict["passed"]:
                 continue
             last_good = (iteration, fit)
+            fit = calibration.with_thresholds(campaign, iteration, fit)
             runs = explorers.run_all(campaign, iteration, prepared, fit)
             if not runs["completed"]:
+                continue
+            if not extension.extend(campaign, iteration, prepared, fit)["completed"]:
                 continue
             test = certify.certify(campaign, iteration, prepared, fit)
             deploy.write_report(campaign)

@@ -12,6 +12,7 @@ from ase.units import Rydberg
 
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.labelling import label_batch
+from pyacemaker.campaign.phases import find_phases
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.config.settings import CampaignSettings
 from pyacemaker.generator.pairs import isolated_atoms
@@ -28,11 +29,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The oracle at its converged cutoff, the material's reference cell, and E0 (eV)."""
+    """The oracle at its converged cutoff, the material's reference cell, and E0 (eV).
+
+    `phases` are the stable phases a potential must describe, the reference cell first.
+    """
 
     oracle: Oracle
     reference: Atoms
     reference_energies: Mapping[str, float]
+    phases: tuple[Atoms, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.phases:
+            object.__setattr__(self, "phases", (self.reference,))
 
 
 def remember_settings(state: CampaignState, settings: CampaignSettings) -> None:
@@ -66,9 +75,11 @@ def _differences(before: Any, now: Any, path: str = "") -> set[str]:
 
 def prepare(campaign: Campaign) -> Prepared:
     """Do the preparation, or read it back."""
-    reference = _reference(campaign)
-    oracle = _converged_oracle(campaign, reference)
-    return Prepared(oracle, reference, _reference_energies(campaign, oracle))
+    expected = _reference(campaign)
+    oracle = _converged_oracle(campaign, expected)
+    energies = _reference_energies(campaign, oracle)
+    phases = find_phases(campaign, oracle, expected)
+    return Prepared(oracle, phases[0], energies, phases)
 
 
 def _reference(campaign: Campaign) -> Atoms:

@@ -118,7 +118,7 @@ def _traces(state: CampaignState, settings: dict[str, Any]) -> list[MDTrace]:
             message=run["message"],
         )
         for record in state.steps()
-        if record.name in ("md", "certify_md")
+        if record.name in ("md", "extend", "certify_md")
         for run in record.result["runs"]
         if run.get("kind", "md") == "md"
     ]

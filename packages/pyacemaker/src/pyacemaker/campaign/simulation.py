@@ -82,7 +82,7 @@ def request_at(
         temperature_K=(temperature, temperature),
         steps=dynamics.steps,
         timestep_fs=dynamics.timestep_fs,
-        gamma_halt=dynamics.gamma_halt,
+        gamma_halt=fit.get("gamma_halt", dynamics.gamma_halt),
         check_every=dynamics.check_every,
         pressure_GPa=dynamics.pressure_GPa,
         seed=seed,

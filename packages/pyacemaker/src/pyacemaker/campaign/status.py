@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pyacemaker.campaign.decisions import decisions_of
 from pyacemaker.campaign.entries import entries
 from pyacemaker.campaign.events import STEP_WORDS
 from pyacemaker.campaign.state import CampaignState
@@ -58,6 +59,7 @@ def status_of(workdir: Path) -> dict[str, Any]:
                 for record in steps
                 if record.name == "validate"
             ],
+            "decisions": decisions_of(state),
             "last": f"{log[-1].step}: {log[-1].message}" if log else "",
         }
     finally:

@@ -66,7 +66,7 @@ def kmc_tasks(campaign: Campaign, stage: Stage) -> list[KMCTask]:
         start=_start(campaign, stage),
         potential=campaign.journal.workdir / stage.fit["potential"],
         settings=settings.kmc,
-        gamma_halt=settings.dynamics.gamma_halt,
+        gamma_halt=stage.fit.get("gamma_halt", settings.dynamics.gamma_halt),
         # the walk of a campaign is one: its draws must not change with the iteration
         seed=int(stage.rng.integers(1, 2**31 - 1)) if stage.independent else settings.seed,
         table=None if stage.independent else _saved_table(campaign, stage.iteration),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pyacemaker.cli.watch import duration
 
+_DECISIONS = 4  # the newest; all of them are in decisions.jsonl and in --json
 _COLOURS = {"converged": "green", "running": "cyan", "budget": "yellow", "failed": "red"}
 
 
@@ -45,6 +46,8 @@ def print_status(console: Console, status: dict[str, Any]) -> None:
             Text("go", "green") if iteration["passed"] else Text(f"no-go: {', '.join(bad)}", "red")
         )
         table.add_row(f"iteration {iteration['iteration']}", verdict)
+    for decision in status["decisions"][-_DECISIONS:]:
+        table.add_row("decided", f"{decision['what']}: {decision['why']}")
     table.add_row("time", f"{duration(status['wall_s'])} in finished steps")
     if status["last"]:
         table.add_row("last", status["last"])

@@ -196,6 +196,13 @@ def _dynamics(value: Any) -> Any:
     return {"explorers": value} if isinstance(value, str | list) else value
 
 
+def _list(value: Any) -> Any:
+    """Take `Cu3Au` and `CuAu, Cu3Au` for the lists they mean."""
+    if isinstance(value, str):
+        return [part for part in re.split(r"[\s,;]+", value.strip()) if part] or value
+    return value
+
+
 _Kelvin = Annotated[float, Field(gt=0, le=20_000)]
 _Explorer = Literal["md", "kmc"]
 _Explorers = _Explorer | list[_Explorer]
@@ -231,6 +238,14 @@ class Config(Section):
         description="The material's crystal: a structure file that ASE reads (relative to this "
         "file), a prototype such as diamond, fcc, rocksalt, a formula, or both: rutile TiO2. "
         "Default: the ground state expected of the elements.",
+    )
+    compositions: Annotated[list[str] | None, BeforeValidator(_list)] = Field(
+        default=None,
+        min_length=1,
+        max_length=100,
+        description="Formulas such as [CuAu, Cu3Au] of the compounds among which the oracle's own "
+        "energies choose the stable phases, where no structure is named. Default: between metals "
+        "the whole range, with a nonmetal the charge-neutral formula.",
     )
     temperatures_K: Annotated[
         list[_Kelvin] | None,

@@ -28,6 +28,8 @@ from pyacemaker.config.structure import resolve_structure
 from pyacemaker.config.walk import resolve_walk
 from pyacemaker.config.yaml_lines import KeyPath, Problem
 from pyacemaker.execution.settings import ExecutionSettings
+from pyacemaker.generator.base import GeneratorError
+from pyacemaker.generator.phases import candidate_phases
 from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.validator.settings import ValidationSettings
 
@@ -203,6 +205,7 @@ def resolve(config: Config, base_dir: Path | None = None) -> Resolved:
     budget_section: Any = config.budget
     max_atoms = budget_section.max_atoms or defaults.label_atoms(oracle_code(config)).value
     structure, formula = _structure(choices, base_dir, max_atoms)
+    compositions = _compositions(choices, structure)
     temperatures = _temperatures(choices, formula)
     oracle = resolve_oracle(choices, base_dir)
     generator = choices.fill("generator", GeneratorSettings, {}, replaced=_root(config, base_dir))
@@ -241,6 +244,7 @@ def resolve(config: Config, base_dir: Path | None = None) -> Resolved:
     settings = CampaignSettings(
         elements=elements,
         structure=structure,
+        compositions=compositions,
         oracle=oracle,
         generator=generator,
         imported=imported_sets(choices),
@@ -306,6 +310,30 @@ def _structure(
     return found.value, formula if set(formula) == set(choices.config.elements) else None
 
 
+def _compositions(choices: Choices, structure: StructureSettings) -> tuple[str, ...]:
+    """Return the formulas given; refuse what is none, or has nothing to choose."""
+    given = choices.config.compositions
+    if len(choices.config.elements) == 1 and not given:
+        return ()
+    if given and structure.kind != "reference":
+        raise choices.refuse(
+            ("compositions",),
+            "has no effect where 'structure' names the crystal: leave one of the two out",
+        )
+    try:
+        candidate_phases(choices.config.elements, 1, given or ())
+    except GeneratorError as error:
+        raise choices.refuse(("compositions",), str(error)) from None
+    searched = structure.kind == "reference"
+    why = (
+        "the oracle's own energies choose the stable phases among prototypes of these compounds"
+        if searched
+        else "the crystal is named, nothing is searched"
+    )
+    choices.note(("compositions",), tuple(given or ()), "user" if given else "default", why)
+    return tuple(given or ())
+
+
 def _temperatures(choices: Choices, formula: dict[str, int] | None) -> tuple[float, ...]:
     given = choices.config.temperatures_K
     words = "temperatures the potential must hold at without a halt"
@@ -336,6 +364,8 @@ def _dynamics(choices: Choices, temperatures: tuple[float, ...], code: str) -> D
     }
     given = choices.config.dynamics
     chosen = {key: getattr(given, key, None) for key in ("gamma_select", "gamma_halt")}
+    if any(value is not None for value in chosen.values()):
+        rules["gamma_from"] = Ruled("settings", "a threshold is given by the user")
     # One threshold given keeps its usual distance from the other.
     if (halt := chosen["gamma_halt"]) is not None and halt <= 2.0:
         rules["gamma_select"] = Ruled(

@@ -146,6 +146,16 @@ class DynamicsSettings(Settings):
     gamma_halt: float = Field(
         gt=1, le=10_000, description="Extrapolation grade above which MD is halted."
     )
+    gamma_from: Literal["calibration", "settings"] = Field(
+        default="calibration",
+        description="calibration: both thresholds follow, cycle by cycle, from gamma against the "
+        "force error on held-out labels; settings: they stay as they are given.",
+    )
+    explore: Literal["adaptive", "goal"] = Field(
+        default="adaptive",
+        description="adaptive: while labels last, the policy explores beyond the stated "
+        "temperatures (swaps, compositions, ramps, pressure, strain, defects); goal: only these.",
+    )
     timeout_s: float | None = Field(
         default=None, gt=0, description="Seconds after which one MD run is stopped; null: never."
     )
@@ -260,6 +270,9 @@ class CampaignSettings(Settings):
 
     elements: tuple[str, ...] = Field(min_length=1, description="Chemical symbols.")
     structure: StructureSettings
+    compositions: tuple[str, ...] = Field(
+        default=(), description="Formulas of the compounds whose crystals are put to the oracle."
+    )
     oracle: OracleSettings = Field(discriminator="code")
     imported: tuple[str, ...] = Field(
         default=(), description="Imported data sets to learn from as well."

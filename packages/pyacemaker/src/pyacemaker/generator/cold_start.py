@@ -62,6 +62,7 @@ def cold_start(
     *,
     count: int = 110,
     box_cost_limit_A3: float | None = None,
+    phases: Sequence[Atoms] = (),
 ) -> list[Atoms]:
     """Return about `count` tagged structures to begin a campaign with.
 
@@ -82,6 +83,9 @@ def cold_start(
     box_cost_limit_A3
         Largest cell of structures with vacuum (dimers, slabs), in angstrom^3; by default
         900, or three times the volume of `max_atoms` atoms where that is more.
+    phases
+        Other stable crystals of the elements (or of some of them), each of at most `max_atoms`
+        atoms: their equations of state, strains and distortions come on top of `count`.
 
     Returns
     -------
@@ -115,7 +119,23 @@ def cold_start(
         *_pairs(symbols, perfect, max_atoms, count, limit, streams["pairs"]),
         *_defects(perfect, max_atoms, count, limit, streams["defects"]),
     ]
+    for number, phase in enumerate(phases, start=1):
+        structures += _of_phase(phase, f"phase{number}", max_atoms, count, child(rng))
     return [a for a in structures if is_sound(a, _floor(a, perfect), max_atoms)]
+
+
+def _of_phase(
+    phase: Atoms, name: str, max_atoms: int, count: int, rng: np.random.Generator
+) -> list[Atoms]:
+    """Return what another stable phase needs: equation of state, strains, distortions."""
+    perfect = _checked_reference(tuple(set(phase.get_chemical_symbols())), phase, max_atoms)
+    smooth = f"{name}-homogeneous"
+    distortions = _reference_distortions(perfect, max_atoms, max(round(0.15 * count), 4), rng, name)
+    return [
+        *volume_scan(perfect, EOS_FACTORS[1::2], smooth, "eos"),
+        *_elastic_strains(perfect, smooth),
+        *distortions,
+    ]
 
 
 def _checked_reference(symbols: tuple[str, ...], reference: Atoms | None, max_atoms: int) -> Atoms:
@@ -150,7 +170,7 @@ def _floor(atoms: Atoms, perfect: Atoms) -> float:
     return (0.95 if generator in {"eos", "elastic"} else 1 - 1e-9) * floor
 
 
-def _elastic_strains(perfect: Atoms) -> list[Atoms]:
+def _elastic_strains(perfect: Atoms, group: str = SMOOTH_GROUP) -> list[Atoms]:
     """Six pure strains of +-1.5 % of the perfect cell: what elastic constants are made of."""
     made = []
     for component in range(6):
@@ -158,7 +178,7 @@ def _elastic_strains(perfect: Atoms) -> list[Atoms]:
         strain = np.zeros((3, 3))
         i, j = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))[component]
         strain[i, j] = strain[j, i] = size
-        made.append(strained(perfect, strain, SMOOTH_GROUP, "elastic"))
+        made.append(strained(perfect, strain, group, "elastic"))
     return made
 
 
@@ -174,8 +194,9 @@ def _bond(atoms: Atoms) -> float:
 
 
 def _reference_distortions(
-    perfect: Atoms, max_atoms: int, count: int, rng: np.random.Generator
+    perfect: Atoms, max_atoms: int, count: int, rng: np.random.Generator, name: str = ""
 ) -> list[Atoms]:
+    prefix = f"distorted-{name}-" if name else "distorted-"
     sigmas = [max(part * _bond(perfect), INDEPENDENT_SIGMA_A) for part in RATTLE_OF_BOND]
     large = supercell(perfect, max_atoms)
     middle = supercell(perfect, max(max_atoms // 2, len(perfect)))
@@ -190,11 +211,11 @@ def _reference_distortions(
         shares = {"cell": (perfect, 0.2), "half": (middle, 0.2), "supercell": (large, 0.6)}
         if len(middle) == 1:
             shares = {"cell": (perfect, 0.2), "supercell": (large, 0.8)}
-    for name, (parent, share) in shares.items():
-        amplitudes = STRAIN_AMPLITUDES if name != "supercell" else (0.0, *STRAIN_AMPLITUDES[:2])
+    for size, (parent, share) in shares.items():
+        amplitudes = STRAIN_AMPLITUDES if size != "supercell" else (0.0, *STRAIN_AMPLITUDES[:2])
         made += distorted(
             parent, rng, count=round(share * count), sigmas_A=sigmas,
-            strain_amplitudes=amplitudes, prefix=f"distorted-{name}",
+            strain_amplitudes=amplitudes, prefix=f"{prefix}{size}",
         )  # fmt: skip
     return made
 

@@ -212,7 +212,9 @@ _CHECK_NAMES = {
 
 def check_name(name: str) -> str:
     """Return a check's name as a heading."""
-    return _CHECK_NAMES.get(name, name.replace("_", " ").capitalize())
+    gate, _, phase = name.partition(" (")  # of a further stable phase: eos (fcc Al)
+    words = _CHECK_NAMES.get(gate, gate.replace("_", " ").capitalize())
+    return f"{words} ({phase}" if phase else words
 
 
 def check_numbers(check: CheckEntry) -> list[tuple[str, str, str]]:
