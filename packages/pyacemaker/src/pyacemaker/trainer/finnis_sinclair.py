@@ -30,6 +30,7 @@ from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.baseline import ZblBaseline, baseline_of
 from pyacemaker.trainer.basis import basis_configuration, functions_by_element
 from pyacemaker.trainer.closing import close_short_range
+from pyacemaker.trainer.finish import describe_active_sets
 from pyacemaker.trainer.finnis_sinclair_run import (
     RESULT,
     START,
@@ -40,7 +41,7 @@ from pyacemaker.trainer.finnis_sinclair_run import (
     write_input,
 )
 from pyacemaker.trainer.metrics import errors_of
-from pyacemaker.trainer.pacemaker import LinearTrainer, describe_active_sets
+from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.trainer.targets import Target, targets_of
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from pyace.basis import ACEBBasisSet
 
-from pyacemaker.potential.directory import write_potential
 from pyacemaker.potential.manifest import PotentialError
-from pyacemaker.trainer.active_set import ActiveSet, active_sets, stacked
+from pyacemaker.trainer.active_set import active_sets, stacked
 from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.baseline import baseline_of
 from pyacemaker.trainer.basis import basis_configuration
 from pyacemaker.trainer.closing import close_short_range
 from pyacemaker.trainer.equations import equations_of, functions_of, groups_of
-from pyacemaker.trainer.metrics import errors_of
+from pyacemaker.trainer.finish import finished
 from pyacemaker.trainer.regression import Regression
 from pyacemaker.trainer.row_cache import RowCache
 from pyacemaker.trainer.settings import TrainerSettings
@@ -104,36 +103,19 @@ class LinearTrainer:
             "smoothness": choice.smoothness,
             "ridge": choice.ridge,
             "ridge_chosen_by": choice.chosen_by,
-            "active_set": describe_active_sets(sets),
             "short_range": closed,
         }
-        try:
-            potential = write_potential(
-                outdir,
-                basis=basis,
-                active_set_inverse={e: s.inverse for e, s in sets.items()},
-                reference_energies=reference_energies,
-                baseline=baseline,
-                fit=description,
-            )
-        except PotentialError as error:
-            raise TrainerError(str(error)) from error
-        calculator = potential.calculator()
-        train_errors, train_gamma = errors_of(calculator, train)
-        validation_errors, validation_gamma = errors_of(calculator, validation)
-        metrics: dict[str, Any] = {
-            "train": train_errors,
-            "validation": validation_errors,
-            "gamma_max_train": train_gamma,
-            "gamma_max_validation": validation_gamma,
-            "rows_computed_for": self._cache.computed,
-            **{k: v for k, v in description.items() if k != "settings"},
-        }
-        return FitResult(potential.directory, metrics, time.monotonic() - started)
-
-
-def describe_active_sets(sets: Mapping[str, ActiveSet]) -> dict[str, dict[str, int]]:
-    """Return, for each element, the functions and how many of them the data support."""
-    return {
-        e: {"functions": len(s.rows), "supported_by_data": s.supported} for e, s in sets.items()
-    }
+        result = finished(
+            outdir,
+            basis,
+            sets,
+            reference_energies,
+            baseline,
+            description,
+            train,
+            validation,
+            started,
+        )
+        return replace(
+            result, metrics={**result.metrics, "rows_computed_for": self._cache.computed}
+        )
