@@ -159,7 +159,8 @@ def _in_pacemakers_radials(
         for entry in _entries(bond)
     )
     for number in (24, 32, 40, 48, 56, _MOST_POLYNOMIALS):
-        made, error = {}, 0.0
+        made: dict[tuple[int, ...], Any] = {}
+        error = 0.0
         first: dict[tuple[int, int], Array] = {}
         for (i, j), bond in bonds.items():
             made[i, j], first[i, j], wrong = _expanded(bond, number)
@@ -356,8 +357,8 @@ def _solved(
         found = np.zeros((len(functions), densities))
         of_slots: dict[tuple[Slot, ...], list[int]] = defaultdict(list)
         for place, function in enumerate(functions):
-            slots = sorted(zip(function.mus, function.ns, function.ls, strict=True))
-            of_slots[tuple((int(a), int(b), int(c)) for a, b, c in slots)].append(place)
+            named = sorted(zip(function.mus, function.ns, function.ls, strict=True))
+            of_slots[tuple((int(a), int(b), int(c)) for a, b, c in named)].append(place)
         for slots, terms in wanted[mu0].items():
             places = of_slots.get(slots, [])
             vectors = [_vector(functions[place]) for place in places]

@@ -25,7 +25,7 @@ from pyacemaker.trainer.settings import TrainerSettings
 
 @dataclass(frozen=True)
 class Imported:
-    """A potential from a file: its B-basis, its own energies of atoms (None: zero), its baseline."""
+    """A potential from a file; `reference_energies` (eV) is None where it has none of its own."""
 
     basis: ACEBBasisSet
     reference_energies: dict[str, float] | None
@@ -73,8 +73,8 @@ class ImportedTrainer:
         unknown = sorted(set(elements) - set(own or reference_energies))
         if unknown:
             raise TrainerError(
-                f"{path} is also for {', '.join(unknown)} and gives no isolated-atom energies: name "
-                "these elements in the configuration too"
+                f"{path} is also for {', '.join(unknown)} and gives no isolated-atom energies: "
+                "name these elements in the configuration too"
             )
         try:
             sets = active_sets_of_structures(imported.basis, train)
@@ -88,7 +88,7 @@ class ImportedTrainer:
             imported.baseline,
             {
                 "kind": self.name,
-                "settings": self.settings.model_dump(mode="json"),
+                "settings": self.settings.model_dump(mode="json", exclude={"potential"}),
                 "file": path.name,
                 "form": imported.kind,
                 "sha256": sha256_of(path / MANIFEST if path.is_dir() else path),

@@ -14,8 +14,8 @@ class TrainerSettings(BaseModel):
 
     backend: Literal["pacemaker", "ace-jax", "imported"] = Field(
         default="pacemaker",
-        description="What fits. pacemaker: python-ace's basis and this program's own solver (or the "
-        "`pacemaker` command, see `fit`). ace-jax: Bayesian linear ACE, its noise and prior by "
+        description="What fits. pacemaker: python-ace's basis and this program's own solver, or "
+        "the `pacemaker` command (see `fit`). ace-jax: Bayesian linear ACE, its noise and prior by "
         "evidence, in an environment of its own. imported: nothing is fitted, the file named by "
         "`potential` is used as it is.",
     )
