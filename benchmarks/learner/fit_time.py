@@ -47,7 +47,6 @@ from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.trainer.targets import targets_of
 
 Errors = tuple[float, float, int]  # RMSE of energy (eV/atom) and force (eV/angstrom), functions
-PER_STEP = "iterations"
 
 
 def ours(structures: list[Atoms], element: str, settings: TrainerSettings, _: int) -> Errors:
@@ -60,7 +59,7 @@ def ours(structures: list[Atoms], element: str, settings: TrainerSettings, _: in
 
 
 def pyace(structures: list[Atoms], element: str, settings: TrainerSettings, _: int) -> Errors:
-    """Do it by pyace's own linear fit (ridge 1e-5). Energies less their mean: it has no constant."""
+    """Do it by pyace's own fit (ridge 1e-5). Energies less their mean: it has no constant."""
     import pandas as pd
     from pyace.linearacefit import LinearACEDataset, LinearACEFit
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
+from ase.io import write
 from ase.stress import full_3x3_to_voigt_6_stress
 from pyace.basis import ACEBBasisSet
 
@@ -21,6 +20,7 @@ from pyacemaker.potential import Potential
 from pyacemaker.process import run_program
 from pyacemaker.provenance import tag
 from pyacemaker.trainer.ace_jax import AceJaxTrainer
+from pyacemaker.trainer.basis import basis_configuration
 from pyacemaker.trainer.design import Projector
 from pyacemaker.trainer.imported import ImportedTrainer
 from pyacemaker.trainer.settings import TrainerSettings
@@ -119,26 +119,44 @@ def test_ace_jax(lammps, tmp_path):
     assert result.metrics["hyperparameters"]["log_sigma_F"] < 0
     assert any("ace-jax" in line for line in said)
 
+    folder = tmp_path / "p.ace-jax"
+    (folder / "own.py").write_text(OWN)
+    write(folder / "in.xyz", [bare(atoms) for atoms in structures(3, seed=9)])
+    environment = ace_jax()
+    ended = run_program(
+        [str(environment.python), "own.py"],
+        cwd=folder,
+        stdout=folder / "own.log",
+        timeout_s=300,
+        env=environment.variables(JAX_PLATFORMS="cpu"),
+    )
+    assert ended.returncode == 0, (folder / "own.log").read_text()[-2000:]
+    answers = iter(json.loads((folder / "own.json").read_text()))
+
     def its_own(atoms: Atoms):
-        folder = tmp_path / "p.ace-jax"
-        write(folder / "in.xyz", Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True))
-        environment = ace_jax()
-        command = [str(environment.program("aj")), "eval", "--model", "fit/model.npz"]
-        ended = run_program(
-            [*command, "--data", "in.xyz", "--out", "out.xyz"],
-            cwd=folder,
-            stdout=folder / "eval.log",
-            timeout_s=300,
-            env=environment.variables(JAX_PLATFORMS="cpu"),
-        )
-        assert ended.returncode == 0, (folder / "eval.log").read_text()[-2000:]
-        found = read(folder / "out.xyz")
-        stress = np.asarray(found.info["ace_stress"], dtype=float)
-        if stress.shape == (3, 3):
-            stress = full_3x3_to_voigt_6_stress(stress)
-        return found.info["ace_energy"], found.arrays["ace_forces"], stress * atoms.get_volume()
+        energy, forces, stress = next(answers)
+        return energy, np.array(forces), np.array(stress) * atoms.get_volume()
 
     same_everywhere(Potential.load(result.potential), its_own, lammps, tolerance=1e-6)
+
+
+OWN = """
+import json
+import jax
+jax.config.update("jax_enable_x64", True)
+from ace_jax import ACECalculator
+from ase.io import read
+found = []
+for atoms in read("in.xyz", ":"):
+    atoms.calc = ACECalculator("fit/model.npz")
+    found.append([float(atoms.get_potential_energy()), atoms.get_forces().tolist(),
+                  atoms.get_stress().tolist()])
+json.dump(found, open("own.json", "w"))
+"""
+
+
+def bare(atoms: Atoms) -> Atoms:
+    return Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
 
 
 def bare_atom() -> Atoms:
@@ -149,10 +167,6 @@ def bare_atom() -> Atoms:
 
 def test_finnis_sinclair_is_imported_and_stays_what_it_is(tmp_path, lammps):
     """Two densities: LAMMPS and ASE agree, and the file comes back from its .yace alone."""
-    path = Path(__file__).parents[1] / "trainer_fs"
-    assert path.is_dir() and sys.version_info >= (3, 11)
-    from pyacemaker.trainer.basis import basis_configuration
-
     settings = TrainerSettings(functions_per_element=30, cutoff_A=4.5)
     basis = ACEBBasisSet(basis_configuration(["Cu"], settings, "finnis-sinclair"))
     rng = np.random.default_rng(0)
