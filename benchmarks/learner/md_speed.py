@@ -6,8 +6,8 @@ Usage:  python -m benchmarks.learner.md_speed [--functions 100,250] [--steps 100
 A linear ACE for copper (random coefficients: speed does not depend on them; cutoff as a campaign
 chooses it), an fcc crystal of 256 atoms at 300 K, velocity Verlet. Compared: LAMMPS with `pace`
 (the .yace), with `pace/extrapolation` and gamma at every tenth step (what a campaign runs), and
-the same potential by ASE. CPU time, because the machine may be shared. Published for ML-PACE: 21-39 microseconds with about 100 functions,
-Lysogorskiy et al., npj Comput. Mater. 7, 97 (2021).
+the same potential by ASE. CPU time, because the machine may be shared. Published for ML-PACE:
+21-39 microseconds with about 100 functions, Lysogorskiy et al., npj Comput. Mater. 7, 97 (2021).
 """
 
 from __future__ import annotations
