@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 from pyace.basis import ACEBBasisSet
 
 from pyacemaker.potential.manifest import PotentialError
 from pyacemaker.trainer.active_set import active_sets, stacked
 from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.baseline import baseline_of
-from pyacemaker.trainer.basis import basis_configuration
+from pyacemaker.trainer.basis import basis_configuration, functions_by_element
 from pyacemaker.trainer.closing import close_short_range
 from pyacemaker.trainer.equations import equations_of, functions_of, groups_of
 from pyacemaker.trainer.finish import finished
+from pyacemaker.trainer.ladder import Rung, climb, described, reduced
 from pyacemaker.trainer.regression import Regression
 from pyacemaker.trainer.row_cache import RowCache
 from pyacemaker.trainer.settings import TrainerSettings
@@ -88,16 +90,25 @@ class LinearTrainer:
             self.settings.smoothness,
             self.settings.ridge,
         )
-        basis.basis_coeffs = regression.fit(choice).coefficients
+        columns = np.arange(projector.total)
+        rungs: list[Rung] = []
+        if self.settings.ladder != "none":
+            rung, rungs = climb(regression, choice, self.settings.ladder)
+            columns, choice = rung.columns, replace(rung.choice, chosen_by="evidence, on a ladder")
+            basis = reduced(basis, columns)
+        basis.basis_coeffs = regression.fit(choice, columns).coefficients[columns]
         equations = len(regression.energy) + len(regression.rest)
         del regression
-        sets = active_sets(basis, stacked(projector, (r.projections for r in rows)))
-        del rows
+        projections = stacked(projector, (r.projections for r in rows))
+        kept = {e: columns[_inside(columns, s)] - s.start for e, s in projector.slices.items()}
+        sets = active_sets(basis, {e: p[:, kept[e]] for e, p in projections.items()})
+        del rows, projections
         basis, closed = close_short_range(basis, baseline, train)
         description = {
             "kind": "linear",
             "settings": self.settings.model_dump(mode="json"),
-            "functions": dict(projector.counts),
+            "functions": functions_by_element(basis),
+            "ladder": described(rungs),
             "rows": equations,
             "energy_weight": choice.energy_weight,
             "smoothness": choice.smoothness,
@@ -119,3 +130,7 @@ class LinearTrainer:
         return replace(
             result, metrics={**result.metrics, "rows_computed_for": self._cache.computed}
         )
+
+
+def _inside(columns: NDArray[np.intp], place: slice) -> NDArray[np.bool_]:
+    return np.asarray((columns >= place.start) & (columns < place.stop))

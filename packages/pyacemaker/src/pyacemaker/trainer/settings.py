@@ -35,6 +35,12 @@ class TrainerSettings(BaseModel):
     functions_per_element: int | None = Field(
         default=None, ge=10, le=2000, description="ACE basis functions for each element."
     )
+    ladder: Literal["none", "body-order", "power-order"] = Field(
+        default="none",
+        description="Let the basis grow with the labels (linear fit): of its parts up to a body "
+        "order, or up to a sum of n and l, the one whose functions the evidence says are worth it. "
+        "none: all functions.",
+    )
     max_body_order: int = Field(
         default=5, ge=2, le=6, description="Highest number of atoms in one term, the centre too."
     )
