@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ase.calculators.calculator import Calculator
@@ -13,7 +14,7 @@ from pyacemaker.config.settings import CampaignSettings, GeneratorSettings
 from pyacemaker.dynamics.base import Dynamics
 from pyacemaker.dynamics.choose import make_dynamics
 from pyacemaker.execution.base import Executor
-from pyacemaker.execution.parsl_executor import ParslExecutor
+from pyacemaker.execution.choose import make_executor
 from pyacemaker.oracle.ase_oracle import ASEOracle
 from pyacemaker.oracle.base import Oracle
 from pyacemaker.oracle.espresso.oracle import EspressoOracle
@@ -47,7 +48,7 @@ class Parts:
     dynamics: Dynamics
     checks: Sequence[Check]
     test_check: Check
-    executor: Callable[[int], Executor]
+    executor: Callable[[int, Path], Executor]
 
 
 def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None) -> Parts:
@@ -72,7 +73,7 @@ def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None
         dynamics=make_dynamics(settings.dynamics.engine, settings.dynamics.lammps_command, say),
         checks=checks,
         test_check=TestErrorCheck(settings.validation),
-        executor=ParslExecutor,
+        executor=partial(make_executor, settings.execution),
     )
 
 
