@@ -33,8 +33,8 @@ from pyacemaker.trainer.settings import TrainerSettings
 # from the third on: outwards while it gets better, else inwards.
 CUTOFFS = (1.5, 1.65, 1.8, 2.0, 2.2, 2.4)
 START = 3
-FUNCTIONS_TO_COMPARE = 250
-ATOMS_TO_COMPARE = 5000
+FUNCTIONS_TO_COMPARE = 500
+ATOMS_TO_COMPARE = 10000
 FUNCTIONS = 1000
 
 

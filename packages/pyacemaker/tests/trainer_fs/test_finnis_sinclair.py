@@ -187,6 +187,26 @@ def test_a_parent_of_another_shape_is_not_a_start() -> None:
     assert with_coefficients_of(linear, wanted) is None  # a density would be lost
 
 
+def test_the_first_fit_starts_from_the_potential_that_is_named(tmp_path: Path) -> None:
+    named = basis_configuration(["Cu"], SMALL, "finnis-sinclair")
+    blocks = named.funcspecs_blocks
+    for block in blocks:
+        block.set_func_coeffs(np.arange(1.0, 1.0 + len(block.get_func_coeffs())))
+    named.funcspecs_blocks = blocks
+    named.save(str(tmp_path / "known.yaml"))
+    settings = SMALL.model_copy(update={"potential": str(tmp_path / "known.yaml")})
+    rng = np.random.default_rng(0)
+    wanted = basis_configuration(["Cu"], settings, "finnis-sinclair")
+    found, name = FinnisSinclairTrainer(settings)._start(wanted, [], E0, tmp_path, rng, None)
+    assert name == "known.yaml"
+    assert np.allclose(sorted(found.get_func_coeffs()), sorted(named.get_func_coeffs()))
+    other = basis_configuration(
+        ["Cu"], SMALL.model_copy(update={"cutoff_A": 5.0}), "finnis-sinclair"
+    )
+    with pytest.raises(TrainerError, match=r"known\.yaml is not made of the functions"):
+        FinnisSinclairTrainer(settings)._start(other, [], E0, tmp_path, rng, None)
+
+
 def test_kappa_gives_the_energies_their_share() -> None:
     train = copper(6, seed=2)
     targets = targets_of(train, E0, ZblBaseline(()), SMALL)

@@ -25,8 +25,10 @@ from pyacemaker.oracle.settings import OracleSettings, make_oracle
 from pyacemaker.parts.foundation_models import check_models, foundation_models
 from pyacemaker.selection.base import Selector
 from pyacemaker.selection.maxvol import MaxVolSelector
+from pyacemaker.trainer.ace_jax import AceJaxTrainer
 from pyacemaker.trainer.base import Trainer
 from pyacemaker.trainer.finnis_sinclair import FinnisSinclairTrainer
+from pyacemaker.trainer.imported import ImportedTrainer
 from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.validator.base import Check
 from pyacemaker.validator.run import make_checks
@@ -80,6 +82,10 @@ def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None
 
 
 def _make_trainer(settings: CampaignSettings, say: Say, workdir: Path | None) -> Trainer:
+    if settings.trainer.backend == "imported":
+        return ImportedTrainer(settings.trainer)
+    if settings.trainer.backend == "ace-jax":
+        return AceJaxTrainer(settings.trainer, say)
     if settings.trainer.fit == "finnis-sinclair":
         return FinnisSinclairTrainer(settings.trainer, say)
     return LinearTrainer(settings.trainer, settings.workers, workdir and workdir / ROWS)

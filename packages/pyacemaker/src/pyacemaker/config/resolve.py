@@ -216,6 +216,7 @@ def resolve(config: Config, base_dir: Path | None = None) -> Resolved:
             "cutoff_A": defaults.cutoff(elements),
             "functions_per_element": defaults.functions_per_element(elements),
         },
+        replaced=_imported_potential(config, base_dir),
     )
     dynamics = _dynamics(choices, temperatures, oracle.code)
     kmc, kmc_start = resolve_walk(choices, base_dir, dynamics)
@@ -263,6 +264,14 @@ def resolve(config: Config, base_dir: Path | None = None) -> Resolved:
         execution=_execution(choices),
     )
     return Resolved(settings, tuple(choices.entries))
+
+
+def _imported_potential(config: Config, base_dir: Path) -> dict[str, str]:
+    """Return the absolute path of the potential that is named, if one is."""
+    section: Any = config.trainer
+    if section.potential is None:
+        return {}
+    return {"potential": str(absolute(section.potential, base_dir))}
 
 
 def _execution(choices: Choices) -> ExecutionSettings:

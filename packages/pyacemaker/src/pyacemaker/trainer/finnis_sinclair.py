@@ -30,6 +30,7 @@ from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.baseline import ZblBaseline, baseline_of
 from pyacemaker.trainer.basis import basis_configuration, functions_by_element
 from pyacemaker.trainer.closing import close_short_range
+from pyacemaker.trainer.finish import describe_active_sets
 from pyacemaker.trainer.finnis_sinclair_run import (
     RESULT,
     START,
@@ -39,8 +40,9 @@ from pyacemaker.trainer.finnis_sinclair_run import (
     run_pacemaker,
     write_input,
 )
+from pyacemaker.trainer.imported import read_potential
 from pyacemaker.trainer.metrics import errors_of
-from pyacemaker.trainer.pacemaker import LinearTrainer, describe_active_sets
+from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.trainer.targets import Target, targets_of
 
@@ -143,6 +145,15 @@ class FinnisSinclairTrainer:
         """Return the potential to start from and what to call it."""
         if parent is not None and (found := _of_parent(basis, parent)) is not None:
             return found, "the parent potential"
+        if parent is None and self.settings.potential is not None:
+            path = Path(self.settings.potential)
+            found = with_coefficients_of(basis, read_potential(path).basis.to_BBasisConfiguration())
+            if found is None:
+                raise TrainerError(
+                    f"{path} is not made of the functions this fit is of: give trainer.cutoff_A, "
+                    "trainer.functions_per_element and trainer.max_body_order its values"
+                )
+            return found, path.name
         self.say("finnis-sinclair fit: a linear solution to start from")
         linear = LinearTrainer(self.settings).fit(
             train, [], reference_energies, workdir / "linear", rng

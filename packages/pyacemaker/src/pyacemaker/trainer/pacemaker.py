@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 from pyace.basis import ACEBBasisSet
 
-from pyacemaker.potential.directory import write_potential
 from pyacemaker.potential.manifest import PotentialError
-from pyacemaker.trainer.active_set import ActiveSet, active_sets, stacked
+from pyacemaker.trainer.active_set import active_sets, stacked
 from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.baseline import baseline_of
-from pyacemaker.trainer.basis import basis_configuration
+from pyacemaker.trainer.basis import basis_configuration, functions_by_element
 from pyacemaker.trainer.closing import close_short_range
 from pyacemaker.trainer.equations import equations_of, functions_of, groups_of
-from pyacemaker.trainer.metrics import errors_of
+from pyacemaker.trainer.finish import finished
+from pyacemaker.trainer.ladder import Rung, climb, described, reduced
 from pyacemaker.trainer.regression import Regression
 from pyacemaker.trainer.row_cache import RowCache
 from pyacemaker.trainer.settings import TrainerSettings
@@ -89,51 +90,47 @@ class LinearTrainer:
             self.settings.smoothness,
             self.settings.ridge,
         )
-        basis.basis_coeffs = regression.fit(choice).coefficients
+        columns = np.arange(projector.total)
+        rungs: list[Rung] = []
+        if self.settings.ladder != "none":
+            rung, rungs = climb(regression, choice, self.settings.ladder)
+            columns, choice = rung.columns, replace(rung.choice, chosen_by="evidence, on a ladder")
+            basis = reduced(basis, columns)
+        basis.basis_coeffs = regression.fit(choice, columns).coefficients[columns]
         equations = len(regression.energy) + len(regression.rest)
         del regression
-        sets = active_sets(basis, stacked(projector, (r.projections for r in rows)))
-        del rows
+        projections = stacked(projector, (r.projections for r in rows))
+        kept = {e: columns[_inside(columns, s)] - s.start for e, s in projector.slices.items()}
+        sets = active_sets(basis, {e: p[:, kept[e]] for e, p in projections.items()})
+        del rows, projections
         basis, closed = close_short_range(basis, baseline, train)
         description = {
             "kind": "linear",
             "settings": self.settings.model_dump(mode="json"),
-            "functions": dict(projector.counts),
+            "functions": functions_by_element(basis),
+            "ladder": described(rungs),
             "rows": equations,
             "energy_weight": choice.energy_weight,
             "smoothness": choice.smoothness,
             "ridge": choice.ridge,
             "ridge_chosen_by": choice.chosen_by,
-            "active_set": describe_active_sets(sets),
             "short_range": closed,
         }
-        try:
-            potential = write_potential(
-                outdir,
-                basis=basis,
-                active_set_inverse={e: s.inverse for e, s in sets.items()},
-                reference_energies=reference_energies,
-                baseline=baseline,
-                fit=description,
-            )
-        except PotentialError as error:
-            raise TrainerError(str(error)) from error
-        calculator = potential.calculator()
-        train_errors, train_gamma = errors_of(calculator, train)
-        validation_errors, validation_gamma = errors_of(calculator, validation)
-        metrics: dict[str, Any] = {
-            "train": train_errors,
-            "validation": validation_errors,
-            "gamma_max_train": train_gamma,
-            "gamma_max_validation": validation_gamma,
-            "rows_computed_for": self._cache.computed,
-            **{k: v for k, v in description.items() if k != "settings"},
-        }
-        return FitResult(potential.directory, metrics, time.monotonic() - started)
+        result = finished(
+            outdir,
+            basis,
+            sets,
+            reference_energies,
+            baseline,
+            description,
+            train,
+            validation,
+            started,
+        )
+        return replace(
+            result, metrics={**result.metrics, "rows_computed_for": self._cache.computed}
+        )
 
 
-def describe_active_sets(sets: Mapping[str, ActiveSet]) -> dict[str, dict[str, int]]:
-    """Return, for each element, the functions and how many of them the data support."""
-    return {
-        e: {"functions": len(s.rows), "supported_by_data": s.supported} for e, s in sets.items()
-    }
+def _inside(columns: NDArray[np.intp], place: slice) -> NDArray[np.bool_]:
+    return np.asarray((columns >= place.start) & (columns < place.stop))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class TrainerSettings(BaseModel):
@@ -12,6 +12,18 @@ class TrainerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    backend: Literal["pacemaker", "ace-jax", "imported"] = Field(
+        default="pacemaker",
+        description="What fits. pacemaker: python-ace's basis and this program's own solver, or "
+        "the `pacemaker` command (see `fit`). ace-jax: Bayesian linear ACE, its noise and prior by "
+        "evidence, in an environment of its own. imported: nothing is fitted, the file named by "
+        "`potential` is used as it is.",
+    )
+    potential: str | None = Field(
+        default=None,
+        description="A potential: .yaml, .yace or a potential directory. With backend imported, "
+        "what is validated and run; with fit finnis-sinclair, what the first fit starts from.",
+    )
     fit: Literal["linear", "finnis-sinclair"] = Field(
         default="linear",
         description="linear: one least-squares solve, seconds. finnis-sinclair: the non-linear "
@@ -22,6 +34,12 @@ class TrainerSettings(BaseModel):
     )
     functions_per_element: int | None = Field(
         default=None, ge=10, le=2000, description="ACE basis functions for each element."
+    )
+    ladder: Literal["none", "body-order", "power-order"] = Field(
+        default="none",
+        description="Let the basis grow with the labels (linear fit): of its parts up to a body "
+        "order, or up to a sum of n and l, the one whose functions the evidence says are worth it. "
+        "none: all functions.",
     )
     max_body_order: int = Field(
         default=5, ge=2, le=6, description="Highest number of atoms in one term, the centre too."
@@ -79,6 +97,22 @@ class TrainerSettings(BaseModel):
         description="Share of the energies in the loss of a finnis-sinclair fit "
         "(pacemaker calls it 1 - kappa); the rest is the forces'.",
     )
+    ace_jax_degree: int = Field(
+        default=12,
+        ge=2,
+        le=40,
+        description="Highest total degree (n + l over a term) of an ace-jax basis; the body order "
+        "is `max_body_order`.",
+    )
     timeout_s: float = Field(
         default=4 * 3600.0, gt=0.0, description="Seconds after which an external fit is stopped."
     )
+
+    @model_validator(mode="after")
+    def _imported_needs_a_file(self) -> TrainerSettings:
+        if self.backend == "imported" and self.potential is None:
+            raise ValueError(
+                "backend imported needs `potential`: the path of a .yaml, a .yace or a potential "
+                "directory"
+            )
+        return self
