@@ -14,7 +14,7 @@ from pyacemaker.files import write_whole
 from pyacemaker.potential import Potential
 from pyacemaker.trainer.base import TrainerError
 from pyacemaker.validator.base import CheckResult
-from pyacemaker.validator.run import validate as run_checks
+from pyacemaker.validator.run import run_checks
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign

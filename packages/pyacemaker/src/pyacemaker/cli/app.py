@@ -21,6 +21,7 @@ from pyacemaker.cli.converging import converge
 from pyacemaker.cli.data import data_app
 from pyacemaker.cli.oracle import oracle_app
 from pyacemaker.cli.publishing import publish
+from pyacemaker.cli.validating import validate
 from pyacemaker.config.load import ConfigError, load_config
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ def build_plugin() -> None:
 
 
 app.command()(publish)
+app.command()(validate)
 
 
 def _resolved(config: Path) -> Resolved:
