@@ -98,7 +98,7 @@ def quick() -> ValidationSettings:
         phonon_mesh_length_A=30.0,
         eos_points=9,
         relax_max_steps=60,
-        md_steps=30,
+        md_steps=100,
     )
 
 

@@ -60,8 +60,11 @@ def bad_ones(altered, emt):
 )
 def test_bad_potentials_are_no_go_and_never_raise(altered, emt, copper, quick, name):
     small = quick.model_copy(update={"phonon_min_edge_A": 6.0, "relax_max_steps": 30})
+    if name not in ("nan", "infinite forces", "shape"):  # those end at once, the others crawl
+        slow = ("surface", "thermal_expansion", "md_stability")
+        small = small.model_copy(update={"gates": tuple(g for g in GATES if g not in slow)})
     results = run_checks(make_checks(small), bad_ones(altered, emt)[name], copper, test_set())
-    assert len(results) == len(GATES)
+    assert len(results) == len(small.gates)
     assert not Verdict(tuple(results)).passed
     for result in results:
         assert result.reason

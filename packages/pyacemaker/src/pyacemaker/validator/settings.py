@@ -286,7 +286,7 @@ class ValidationSettings(BaseModel):
     )
     md_steps: int | None = Field(
         default=None,
-        ge=20,
+        ge=100,
         le=100_000_000,
         description="MD steps at constant pressure, and again at constant energy; null: by the "
         "tier (200, or 10000).",

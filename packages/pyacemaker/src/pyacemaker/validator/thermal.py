@@ -39,12 +39,12 @@ class Expansion:
 
     def linear(self, temperature_K: float) -> float:
         """Return the linear expansion coefficient in 1/K: a third of the volume's."""
-        return self._slope(temperature_K) / self.bulk_eV_per_A3 / 3
+        return float(self._slope(temperature_K) / self.bulk_eV_per_A3 / 3)
 
     def grueneisen(self, temperature_K: float) -> float:
         """Return the thermal Grueneisen parameter V (dS/dV)_T / C_V (dimensionless)."""
         capacity = self.at_volumes[1].heat_capacity(temperature_K)
-        return self.volumes_A3[1] * self._slope(temperature_K) / capacity
+        return float(self.volumes_A3[1] * self._slope(temperature_K) / capacity)
 
     def _slope(self, temperature_K: float) -> float:
         low, _, high = (each.entropy(temperature_K) for each in self.at_volumes)
