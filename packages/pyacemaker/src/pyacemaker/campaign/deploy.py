@@ -14,6 +14,7 @@ from pyacemaker.campaign.report_data import report_data
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.files import sync_folder, write_whole
 from pyacemaker.labels import LabelStore
+from pyacemaker.report.data import ReportData
 from pyacemaker.report.render import write_report as write_report_file
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 POTENTIAL, REPORT, DATA = "potential", "report.html", "dataset.extxyz"
 CERTIFICATE = "certificate.json"
+UNCERTAINTY = "uncertainty.json"
 
 
 def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Outcome) -> Path:
@@ -54,11 +56,8 @@ def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Out
 
 def write_report(campaign: Campaign, outcome: Outcome | None = None) -> Path:
     """Write report.html for what is known by now."""
-    path = campaign.journal.workdir / REPORT
-    write_report_file(
-        report_data(campaign.journal.workdir, campaign.state, campaign.store, outcome), path
-    )
-    return path
+    workdir = campaign.journal.workdir
+    return _write(workdir, report_data(workdir, campaign.state, campaign.store, outcome))
 
 
 def report_from(workdir: Path) -> Path:
@@ -70,12 +69,22 @@ def report_from(workdir: Path) -> Path:
     try:
         found = state.fact("outcome")
         outcome = Outcome(Ending(found["ending"]), found["reason"]) if found else None
-        path = workdir / REPORT
-        data = report_data(workdir, state, LabelStore(workdir / "labels"), outcome)
-        write_report_file(data, path)
-        return path
+        return _write(workdir, report_data(workdir, state, LabelStore(workdir / "labels"), outcome))
     finally:
         state.close()
+
+
+def _write(workdir: Path, data: ReportData) -> Path:
+    """Write the report, and beside it how far gamma can be believed, as plain data."""
+    for check in reversed(data.checks):
+        if "uncertainty" in check.series:
+            found = {"iteration": check.iteration, "check": check.name}
+            found |= check.series["uncertainty"]
+            write_whole(workdir / UNCERTAINTY, json.dumps(found, indent=1) + "\n")
+            break
+    path = workdir / REPORT
+    write_report_file(data, path)
+    return path
 
 
 def finish(campaign: Campaign, outcome: Outcome) -> None:
