@@ -132,6 +132,28 @@ def labels_to_reach(budget: list[int], curve: list[float], goal: float) -> float
     return float(budget[place - 1] + part * (budget[place] - budget[place - 1]))
 
 
+def summarised(curves: dict[str, list[list[float]]], labels: list[int]) -> dict[str, Any]:
+    """Return medians and ranges; and, seed by seed, the labels maxvol needs over random's.
+
+    The error in question is the lowest that random sampling reached with that seed.
+    """
+    ratios: list[float | None] = []
+    for ours, chance in zip(curves["maxvol"], curves["random"], strict=True):
+        goal = min(chance)
+        needed, spent = (labels_to_reach(labels, curve, goal) for curve in (ours, chance))
+        ratios.append(None if needed is None or spent is None else needed / spent)
+    known = [ratio for ratio in ratios if ratio is not None]
+    return {
+        "curves": curves,
+        "median": {how: np.median(rows, axis=0).tolist() for how, rows in curves.items()},
+        "lowest": {how: np.min(rows, axis=0).tolist() for how, rows in curves.items()},
+        "highest": {how: np.max(rows, axis=0).tolist() for how, rows in curves.items()},
+        "labels_of_maxvol_over_random_at_equal_error": ratios,
+        "median_ratio": float(np.median(known)) if known else None,
+        "seeds_in_which_maxvol_never_got_there": len(ratios) - len(known),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path)
@@ -153,29 +175,15 @@ def main() -> None:
     for system in given.systems:
         begun = time.monotonic()
         curves: dict[str, list[list[float]]] = {"maxvol": [], "random": []}
-        ratios: list[float | None] = []
         for seed in range(given.seeds):
-            for how in curves:
-                curves[how].append(one_run(system, how, seed, given.labels, given.pool))
-            goal = curves["random"][-1][-1]  # what random sampling reached with all its labels
-            needed = labels_to_reach(given.labels, curves["maxvol"][-1], goal)
-            ratios.append(None if needed is None else needed / given.labels[-1])
+            for how, rows in curves.items():
+                rows.append(one_run(system, how, seed, given.labels, given.pool))
             print(
                 f"{system} seed {seed}: {curves['maxvol'][-1]} {curves['random'][-1]}", flush=True
             )
-        known = [ratio for ratio in ratios if ratio is not None]
-        summary = {
-            "curves": curves,
-            "median": {how: np.median(rows, axis=0).tolist() for how, rows in curves.items()},
-            "lowest": {how: np.min(rows, axis=0).tolist() for how, rows in curves.items()},
-            "highest": {how: np.max(rows, axis=0).tolist() for how, rows in curves.items()},
-            "labels_of_maxvol_over_random_at_equal_error": ratios,
-            "median_ratio": float(np.median(known)) if known else None,
-            "seeds_in_which_maxvol_never_got_there": len(ratios) - len(known),
-            "wall_s": time.monotonic() - begun,
-        }
+        summary = {**summarised(curves, given.labels), "wall_s": time.monotonic() - begun}
         result["systems"][system] = summary
-        print(system, "ratio of labels", summary["median_ratio"], ratios, flush=True)
+        print(system, "ratio of labels, median", summary["median_ratio"], flush=True)
         if given.out:
             given.out.write_text(json.dumps(result, indent=1) + "\n")
 
