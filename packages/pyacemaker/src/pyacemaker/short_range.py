@@ -14,13 +14,11 @@ Array = NDArray[np.float64]
 
 CLOSEST_A = 0.3
 STEP_A = 0.01
-# Of the sum of covalent radii. The shortest bonds there are (Cr2, Mo2: 0.60, 0.63) lie outside
-# the first; inside the second an ordinary bond still repels.
+# Of the sum of covalent radii. The shortest bond there is (Cr2, 0.60) lies outside the first;
+# inside the second an ordinary bond still repels.
 WALL_FRACTION = 0.55
 BOND_FRACTION = 0.9
-LEAST_REPULSION_eV = (
-    5.0  # at 0.3 angstrom; H2, the softest, has more than 6 (Kolos and Wolniewicz 1965)
-)
+LEAST_REPULSION_eV = 5.0  # at 0.3 angstrom; H2, the softest, has more than 6 (Wolniewicz 1993)
 RIPPLE_eV = 0.05  # a barrier below this traps nothing
 
 

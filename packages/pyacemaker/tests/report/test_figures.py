@@ -165,3 +165,23 @@ def test_time_by_generator_adds_up() -> None:
     rows = [LabelRow(key=str(i), generator="ab"[i % 2], wall_s=30.0 * i) for i in range(6)]
     bars = figures.time_by_generator(rows).data[0]
     assert dict(zip(bars.y, bars.x, strict=True)) == pytest.approx({"a": 3.0, "b": 4.5})
+
+
+def test_reliability_of_gamma_is_drawn_and_told():
+    import numpy as np
+
+    from pyacemaker.report.data import CheckEntry
+    from pyacemaker.report.properties import reliability as draw
+    from pyacemaker.validator.reliability import reliability
+
+    rng = np.random.default_rng(0)
+    gamma = rng.uniform(0.1, 10, 400)
+    found = reliability(gamma, 0.05 * gamma, limit_eV_per_A=0.15)
+    check = CheckEntry(name="test_error", series={"uncertainty": found.as_dict()})
+    figure, alt, caption = draw(check)
+    assert [trace.name for trace in figure.data] == ["RMS", "nine in ten below"]
+    assert len(figure.data[0].x) == 10
+    assert "Rank correlation of γ with the error: 1.00" in caption
+    assert "of which 0 % have an error above 0.15 eV/Å" in caption
+    assert "grade" in alt
+    assert draw(CheckEntry(name="test_error")) is None

@@ -9,7 +9,6 @@ from ase.build import bulk
 
 from pyacemaker.potential import PotentialError
 from pyacemaker.selection.maxvol import MaxVolSelector, RandomSelector
-from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.trainer.settings import TrainerSettings
 
 SETTINGS = TrainerSettings(functions_per_element=60)
@@ -129,12 +128,16 @@ def test_isolated_atoms_and_dimers_do_no_harm(selector, rng):
     assert not {0, 1} <= set(chosen.indices), "one isolated atom is like another"
 
 
-def test_from_a_potential(emt, pool, tmp_path, rng):
-    fitted = LinearTrainer(TrainerSettings(functions_per_element=30)).fit(
-        pool[:6], [], emt.reference_energies(["Cu"]), tmp_path / "p", rng
-    )
-    chosen = MaxVolSelector.from_potential(fitted.potential).select(pool[6:], pool[:6], 3, rng)
-    assert len(chosen.indices) == 3
+def test_a_batch_ends_where_little_is_gained(pool, rng):
+    """The rest of the pool is worth less than a fifth of the best, and is left alone."""
+    strange = [bulk("Cu", "sc", a=2.2), bulk("Cu", a=2.8)]
+    whole = MaxVolSelector.for_elements(["Cu"], SETTINGS)
+    frugal = MaxVolSelector.for_elements(["Cu"], SETTINGS, least_gain=0.2)
+    filled = whole.select([*pool[:20], *strange], pool[20:], 15, rng)
+    ended = frugal.select([*pool[:20], *strange], pool[20:], 15, rng)
+    assert len(filled.indices) == 15
+    assert 0 < len(ended.indices) < 15
+    assert ended.indices == filled.indices[: len(ended.indices)]
 
 
 def test_random_selector(pool, rng):

@@ -94,7 +94,11 @@ def tersoff_silicon() -> Tersoff:
 def quick() -> ValidationSettings:
     """Smaller supercells than a real gate's: enough for potentials as short as these."""
     return ValidationSettings(
-        phonon_min_edge_A=8.0, phonon_mesh_length_A=30.0, eos_points=9, relax_max_steps=60
+        phonon_min_edge_A=8.0,
+        phonon_mesh_length_A=30.0,
+        eos_points=9,
+        relax_max_steps=60,
+        md_steps=100,
     )
 
 

@@ -11,8 +11,9 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from pydantic import ValidationError
 
+import pyacemaker
 from pyacemaker.validator.base import CheckResult
-from pyacemaker.validator.run import is_go, make_checks, validate
+from pyacemaker.validator.run import Verdict, make_checks, run_checks, validate
 from pyacemaker.validator.settings import GATES, ValidationSettings
 
 
@@ -30,9 +31,9 @@ test_set.__test__ = False
 
 
 def test_a_good_potential_is_a_go(emt, copper, quick):
-    results = validate(make_checks(quick), emt, copper, test_set())
+    results = run_checks(make_checks(quick), emt, copper, test_set())
     assert [r.name for r in results] == list(GATES)
-    assert is_go(results), [r.reason for r in results]
+    assert Verdict(tuple(results)).passed, [r.reason for r in results]
     for result in results:
         assert "\n" not in result.reason
         assert all(type(v) is float and np.isfinite(v) for v in result.numbers.values())
@@ -59,9 +60,12 @@ def bad_ones(altered, emt):
 )
 def test_bad_potentials_are_no_go_and_never_raise(altered, emt, copper, quick, name):
     small = quick.model_copy(update={"phonon_min_edge_A": 6.0, "relax_max_steps": 30})
-    results = validate(make_checks(small), bad_ones(altered, emt)[name], copper, test_set())
-    assert len(results) == len(GATES)
-    assert not is_go(results)
+    if name not in ("nan", "infinite forces", "shape"):  # those end at once, the others crawl
+        slow = ("surface", "thermal_expansion", "md_stability")
+        small = small.model_copy(update={"gates": tuple(g for g in GATES if g not in slow)})
+    results = run_checks(make_checks(small), bad_ones(altered, emt)[name], copper, test_set())
+    assert len(results) == len(small.gates)
+    assert not Verdict(tuple(results)).passed
     for result in results:
         assert result.reason
         assert "\n" not in result.reason
@@ -78,7 +82,7 @@ def test_a_calculator_that_raises_anything(copper):
         def calculate(self, atoms=None, properties=None, system_changes=all_changes):
             raise MemoryError("neighbour list\nfull")
 
-    results = validate(make_checks(), Raises(), copper, test_set())
+    results = run_checks(make_checks(), Raises(), copper, test_set())
     assert not any(result.passed for result in results)
     assert all("MemoryError: neighbour list full" in result.reason for result in results)
 
@@ -90,26 +94,55 @@ def test_a_check_that_breaks_is_a_failed_result(emt, copper):
         def run(self, calculator, structure, test):
             raise ZeroDivisionError("oops")
 
-    (result,) = validate([Broken()], emt, copper, [])
+    (result,) = run_checks([Broken()], emt, copper, [])
     assert not result.passed
     assert result.reason == "the check broke down: ZeroDivisionError: oops"
 
 
 def test_no_gates_is_no_verdict(emt, copper):
     with pytest.raises(ValueError, match="no gates"):
-        validate([], emt, copper, [])
-    assert not is_go([])
+        run_checks([], emt, copper, [])
+    assert not Verdict(()).passed
 
 
 def test_no_crystal_is_the_users_mistake(emt):
     with pytest.raises(ValueError, match="not periodic"):
-        validate(make_checks(), emt, Atoms("Cu"), [])
+        run_checks(make_checks(), emt, Atoms("Cu"), [])
 
 
 def test_one_failure_is_a_no_go():
     good, bad = CheckResult("a", True, "fine"), CheckResult("b", False, "not")
-    assert is_go([good])
-    assert not is_go([good, bad])
+    assert Verdict((good,)).passed
+    both = Verdict((good, bad))
+    assert not both.passed
+    assert both.reasons == {"b": "not"}
+    assert both.failed == (bad,)
+
+
+def test_the_public_function_takes_a_calculator_and_a_crystal(emt, copper):
+    told = []
+    settings = ValidationSettings(gates=("eos", "vacancy"))
+    verdict = pyacemaker.validate(emt, copper, settings=settings, say=told.append)
+    assert verdict.passed, verdict.reasons
+    assert [result.name for result in told] == ["eos", "vacancy"]
+    assert verdict.numbers["eos"]["B0_GPa"] == pytest.approx(134, abs=10)
+    assert json.loads(json.dumps(verdict.as_dict()))["passed"]
+
+
+def test_without_labels_the_test_error_is_left_out_unless_asked_for(emt, copper):
+    asked = ValidationSettings(gates=("test_error",))
+    assert not validate(emt, copper, settings=asked).passed
+    names = []
+
+    def say(result):
+        names.append(result.name)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        validate(emt, copper, say=say)
+    assert names == ["consistency"]
+    quick = make_checks(ValidationSettings())
+    assert [check.name for check in quick][-1] == "test_error"
 
 
 def test_constraints_and_spins_of_the_structure_do_not_matter(emt, quick):
@@ -118,7 +151,7 @@ def test_constraints_and_spins_of_the_structure_do_not_matter(emt, quick):
     atoms = bulk("Cu", a=3.65)
     atoms.set_constraint(FixAtoms([0]))
     atoms.set_initial_magnetic_moments([1.0])
-    (result,) = validate(make_checks(ValidationSettings(gates=("eos",))), emt, atoms, [])
+    (result,) = run_checks(make_checks(ValidationSettings(gates=("eos",))), emt, atoms, [])
     assert result.passed, result.reason
     assert atoms.constraints
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from pyacemaker.campaign.dataset import read_labels, split_of
 from pyacemaker.campaign.decisions import write_decisions
 from pyacemaker.campaign.entries import entries
-from pyacemaker.campaign.layout import CERTIFICATE, DATA, POTENTIAL, REPORT
+from pyacemaker.campaign.layout import CERTIFICATE, DATA, POTENTIAL, REPORT, UNCERTAINTY
 from pyacemaker.campaign.outcome import Ending, Outcome, outcome_of
 from pyacemaker.campaign.report_data import report_data
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.files import sync_folder, write_whole
 from pyacemaker.labels import LabelStore
+from pyacemaker.report.data import ReportData
 from pyacemaker.report.render import write_report as write_report_file
 
 if TYPE_CHECKING:
@@ -56,11 +57,8 @@ def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Out
 def write_report(campaign: Campaign, outcome: Outcome | None = None) -> Path:
     """Write report.html for what is known by now."""
     write_decisions(campaign.state, campaign.journal.workdir)
-    path = campaign.journal.workdir / REPORT
-    write_report_file(
-        report_data(campaign.journal.workdir, campaign.state, campaign.store, outcome), path
-    )
-    return path
+    workdir = campaign.journal.workdir
+    return _write(workdir, report_data(workdir, campaign.state, campaign.store, outcome))
 
 
 def report_from(workdir: Path) -> Path:
@@ -68,10 +66,21 @@ def report_from(workdir: Path) -> Path:
 
     Raises StateError if there is no campaign in `workdir`.
     """
-    path = workdir / REPORT
     with closing(CampaignState(workdir, read_only=True)) as state:
         store = LabelStore(workdir / "labels")
         data = report_data(workdir, state, store, outcome_of(state))
+    return _write(workdir, data)
+
+
+def _write(workdir: Path, data: ReportData) -> Path:
+    """Write the report, and beside it how far gamma can be believed, as plain data."""
+    for check in reversed(data.checks):
+        if "uncertainty" in check.series:
+            found = {"iteration": check.iteration, "check": check.name}
+            found |= check.series["uncertainty"]
+            write_whole(workdir / UNCERTAINTY, json.dumps(found, indent=1) + "\n")
+            break
+    path = workdir / REPORT
     write_report_file(data, path)
     return path
 

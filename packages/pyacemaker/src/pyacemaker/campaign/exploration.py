@@ -181,7 +181,7 @@ def select(campaign: Campaign, iteration: int, explored: dict[str, Any]) -> dict
         journal.note(
             iteration,
             "select",
-            f"{len(chosen)} of {len(pool)} candidates by D-optimality (highest gamma "
+            f"{len(chosen)} of {len(pool)} candidates by {settings.selection} (highest gamma "
             f"{highest:.1f}), {len(required)} required, {len(held_out)} at random to test on",
         )
         path = journal.folder(iteration) / "selected.json"

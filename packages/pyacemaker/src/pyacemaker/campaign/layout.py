@@ -4,3 +4,4 @@ POTENTIAL = "potential"  # a folder: the potential and its certificate
 REPORT = "report.html"
 DATA = "dataset.extxyz"
 CERTIFICATE = "certificate.json"
+UNCERTAINTY = "uncertainty.json"

@@ -18,7 +18,7 @@ from pyacemaker.generator.phases import phase_name
 from pyacemaker.potential import Potential
 from pyacemaker.trainer.base import TrainerError
 from pyacemaker.validator.base import CheckResult
-from pyacemaker.validator.run import validate as run_checks
+from pyacemaker.validator.run import run_checks
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign

@@ -24,7 +24,7 @@ from pyacemaker.oracle.rootstock_oracle import RootstockOracle
 from pyacemaker.oracle.settings import OracleSettings, make_oracle
 from pyacemaker.parts.foundation_models import check_models, foundation_models
 from pyacemaker.selection.base import Selector
-from pyacemaker.selection.maxvol import MaxVolSelector
+from pyacemaker.selection.maxvol import MaxVolSelector, RandomSelector
 from pyacemaker.trainer.ace_jax import AceJaxTrainer
 from pyacemaker.trainer.base import Trainer
 from pyacemaker.trainer.finnis_sinclair import FinnisSinclairTrainer
@@ -71,13 +71,21 @@ def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None
     return Parts(
         make_oracle=make_oracle,
         foundation=foundation_models,
-        selector=MaxVolSelector.for_elements(settings.elements, settings.trainer),
+        selector=_make_selector(settings),
         trainer=_make_trainer(settings, say, workdir),
         dynamics=make_dynamics(settings.dynamics.engine, settings.dynamics.lammps_command, say),
         kmc=make_kmc(settings.kmc),
         checks=checks,
         test_check=TestErrorCheck(settings.validation),
         executor=partial(make_executor, settings.execution),
+    )
+
+
+def _make_selector(settings: CampaignSettings) -> Selector:
+    if settings.selection.selection == "random":
+        return RandomSelector.for_elements(settings.elements, settings.trainer)
+    return MaxVolSelector.for_elements(
+        settings.elements, settings.trainer, settings.selection.least_gain
     )
 
 

@@ -23,6 +23,7 @@ from pyacemaker.cli.data import data_app
 from pyacemaker.cli.oracle import oracle_app
 from pyacemaker.cli.publishing import publish
 from pyacemaker.cli.serving import serve
+from pyacemaker.cli.validating import validate
 from pyacemaker.cli.walking import kmc
 from pyacemaker.config.load import ConfigError, load_config
 
@@ -204,6 +205,7 @@ def build_plugin() -> None:
 app.command()(compare)
 app.command()(publish)
 app.command()(kmc)
+app.command()(validate)
 app.command()(serve)
 
 

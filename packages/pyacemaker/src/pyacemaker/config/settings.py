@@ -108,6 +108,17 @@ class SelectionSettings(Settings):
     max_atoms: int = Field(
         ge=1, le=1000, description="Most atoms in a generated cell: what one label costs."
     )
+    selection: Literal["maxvol", "random"] = Field(
+        default="maxvol",
+        description="How structures are chosen: maxvol (D-optimal), or random, to compare with.",
+    )
+    least_gain: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="A batch ends at the structure that gains less than this share of what the "
+        "best one does to the logarithm of the determinant; 0: it is always filled.",
+    )
 
 
 class DynamicsSettings(Settings):

@@ -211,10 +211,11 @@ def _checks(checks: Sequence[CheckEntry]) -> list[Panel]:
         for key, draw in (
             ("eos", properties.equation_of_state),
             ("phonons", properties.phonon_bands),
+            ("reliability", properties.reliability),
         ):
             if drawn := draw(check):
                 figure, alt, caption = drawn
-                if check.passed is not None:
+                if check.passed is not None and key != "reliability":
                     caption += " The check passed." if check.passed else " The check failed."
                 made.append(Panel(f"{key}-{len(made)}", "physics", figure, alt, caption, "half"))
     return made

@@ -108,6 +108,54 @@ def phonon_bands(check: CheckEntry) -> Drawn:
     return figure, "Phonon band structure", caption
 
 
+def reliability(check: CheckEntry) -> Drawn:
+    """Draw the true force error of held-out atoms against their extrapolation grade."""
+    found = check.series.get("uncertainty")
+    if not isinstance(found, dict) or not found.get("bins"):
+        return None
+    bins = found["bins"]
+    figure = style.figure("extrapolation grade γ", "force error (eV/Å)")
+    for key, name, colour in (
+        ("error_rms_eV_per_A", "RMS", style.BLUE),
+        ("error_p90_eV_per_A", "nine in ten below", style.VERMILLION),
+    ):
+        points = _finite([b["gamma"] for b in bins], [b[key] for b in bins])
+        figure.add_scatter(
+            x=[x for x, _ in points],
+            y=[y for _, y in points],
+            mode="lines+markers",
+            name=name,
+            line={"color": colour, "width": 1.4},
+            marker={"color": colour, "size": 8},
+            hovertemplate="γ %{x:.3g}, %{y:.3g} eV/Å",
+        )
+    style.logarithmic(figure, (float(y) for trace in figure.data for y in trace.y))
+    figure.update_layout(showlegend=True)
+    return figure, "True force error against the extrapolation grade", _coverage(found)
+
+
+def _coverage(found: dict[str, Any]) -> str:
+    """Return in words how far gamma tells large errors."""
+    text = f"Held-out atoms ({found['atoms']}) by their γ, in bins of as many atoms each."
+    rank = found.get("rank_correlation")
+    if rank is not None:
+        text += f" Rank correlation of γ with the error: {rank:.2f}."
+    for item in found.get("thresholds", []):
+        if item["gamma"] == 2.0 and item["missed"] is not None:
+            text += (
+                f" At γ below 2 lie {100 * (1 - item['flagged']):.0f} % of the atoms, of which "
+                f"{100 * item['missed']:.2g} % have an error above "
+                f"{found['limit_eV_per_A']:g} eV/Å."
+            )
+    for item in found.get("spread", []):
+        if round(item["expected"], 3) == 0.955:
+            text += (
+                f" The predicted spread holds {100 * item['found']:.0f} % of the force components "
+                "within two standard deviations (95 % expected)."
+            )
+    return text
+
+
 def _segments(distances: list[Any], values: list[Any]) -> list[tuple[list[Any], list[list[Any]]]]:
     """Return (distances, bands) for each stretch of the path, bands as rows.
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 from pyace.basis import ACEBBasisSet, BBasisConfiguration
 
-from pyacemaker.potential.directory import Potential
-from pyacemaker.potential.manifest import BASIS
 from pyacemaker.selection.base import Selection
 from pyacemaker.selection.environments import Environments, Seen, environments_of
 from pyacemaker.trainer.active_set import active_set_of, orders_of
@@ -84,6 +81,9 @@ class MaxVolSelector(_ByEnvironments):
         See `selection.environments.Seen`.
     minimum_gamma
         Structures whose grade is not above it are not chosen.
+    least_gain
+        The batch ends at the structure whose gain in the logarithm of the determinant is
+        below this share of the best one's; 0: it goes on with those that gain nothing.
     """
 
     def __init__(
@@ -91,21 +91,22 @@ class MaxVolSelector(_ByEnvironments):
         basis: ACEBBasisSet | BBasisConfiguration,
         duplicate_tolerance: float = DUPLICATE_TOLERANCE,
         minimum_gamma: float = 0.0,
+        least_gain: float = 0.0,
     ) -> None:
         super().__init__(basis, duplicate_tolerance)
         self.minimum_gamma = minimum_gamma
+        self.least_gain = least_gain
 
     @classmethod
     def for_elements(
-        cls, elements: Sequence[str], settings: TrainerSettings | None = None
+        cls,
+        elements: Sequence[str],
+        settings: TrainerSettings | None = None,
+        least_gain: float = 0.0,
     ) -> MaxVolSelector:
         """See structures by the basis a linear fit for these elements would have."""
-        return cls(basis_configuration(elements, settings or TrainerSettings()))
-
-    @classmethod
-    def from_potential(cls, directory: Path | str) -> MaxVolSelector:
-        """See structures by the basis of a potential. Raises PotentialError if it is broken."""
-        return cls(ACEBBasisSet(str(Potential.load(directory).directory / BASIS)))
+        basis = basis_configuration(elements, settings or TrainerSettings())
+        return cls(basis, least_gain=least_gain)
 
     def select(
         self,
@@ -139,9 +140,10 @@ class MaxVolSelector(_ByEnvironments):
                     chosen.append(int(index))
                     grades.append(float(against[index]))
 
-        candidates = [n for n in range(offset, total) if worth[n] > 0.0]
+        least = self.least_gain * float(worth.max())
+        candidates = [n for n in range(offset, total) if worth[n] > 0.0 and worth[n] >= least]
         take(sorted(candidates, key=lambda n: (-worth[n], -gamma[n], n)), gamma)
-        if len(chosen) < count:
+        if len(chosen) < count and self.least_gain == 0.0:
             rest, _ = self._grades(environments, known + chosen, total)
             left = [n for n in range(offset, total) if n not in set(chosen)]
             take(sorted(left, key=lambda n: (-rest[n], n)), rest)

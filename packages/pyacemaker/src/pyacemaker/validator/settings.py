@@ -10,7 +10,20 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Gate = Literal["consistency", "short_range", "eos", "elastic", "phonons", "test_error"]
+from pyacemaker.validator.tier import EFFORTS, Effort, Tier
+
+Gate = Literal[
+    "consistency",
+    "short_range",
+    "eos",
+    "elastic",
+    "phonons",
+    "vacancy",
+    "surface",
+    "thermal_expansion",
+    "md_stability",
+    "test_error",
+]
 
 GATES: tuple[Gate, ...] = (
     "consistency",
@@ -18,6 +31,10 @@ GATES: tuple[Gate, ...] = (
     "eos",
     "elastic",
     "phonons",
+    "vacancy",
+    "surface",
+    "thermal_expansion",
+    "md_stability",
     "test_error",
 )
 
@@ -32,8 +49,14 @@ _REFERENCE_KEYS = (
     "youngs_modulus_GPa",
     "lowest_frequency_THz",
     "highest_frequency_THz",
+    "vacancy_formation_energy_eV",
+    "schottky_energy_eV",
+    "thermal_expansion_per_K",
+    "grueneisen_parameter",
     *(f"C{i}{j}_GPa" for i in range(1, 7) for j in range(i, 7)),
 )
+
+_SURFACE_KEY = re.compile(r"surface_energy_-?\d-?\d-?\d_J_per_m2")
 
 
 class ValidationSettings(BaseModel):
@@ -222,6 +245,65 @@ class ValidationSettings(BaseModel):
         "than half the shortest wave vector that fits the supercell, where all is interpolated.",
     )
 
+    tier: Tier = Field(
+        default="quick",
+        description="Size of the cells and length of the runs of the gates for vacancies, "
+        "surfaces, thermal expansion and MD: quick, for every cycle of a campaign, or thorough.",
+    )
+    defect_tolerance: float = Field(
+        default=0.3,
+        gt=0,
+        description="Largest RMS error of the excess energy of labelled vacancies or slabs of the "
+        "test set, relative to its RMS size.",
+    )
+    vacancy_max_to_cohesive: float = Field(
+        default=1.5,
+        gt=0,
+        description="Largest formation energy of a vacancy, in units of the cohesive energy an "
+        "atom.",
+    )
+    surface_max_J_per_m2: float = Field(
+        default=15.0, gt=0, description="Largest sane surface energy in J/m^2."
+    )
+    max_grueneisen: float = Field(
+        default=8.0,
+        gt=0,
+        description="Largest sane Grueneisen parameter, either sign (dimensionless).",
+    )
+    thermal_temperature_K: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        description="Temperature in K of the thermal expansion; null: 300 K, or half the "
+        "melting temperature by Lindemann's rule if that is lower.",
+    )
+    md_temperature_K: float | None = Field(
+        default=None,
+        gt=0,
+        le=20_000,
+        description="Temperature in K of the stability run; null: the melting temperature by "
+        "Lindemann's rule.",
+    )
+    md_steps: int | None = Field(
+        default=None,
+        ge=100,
+        le=100_000_000,
+        description="MD steps at constant pressure, and again at constant energy; null: by the "
+        "tier (200, or 10000).",
+    )
+    md_max_drift_meV_per_atom_ps: float = Field(
+        default=1.0,
+        gt=0,
+        description="Largest drift of the total energy at constant energy in meV/atom/ps; or 2 % "
+        "of the thermal energy in each ps, if that is more.",
+    )
+    md_max_fluctuation: float = Field(
+        default=0.05,
+        gt=0,
+        description="Largest RMS fluctuation of the total energy at constant energy, relative to "
+        "that of the kinetic energy.",
+    )
+
     test_energy_rmse_eV_per_atom: float = Field(
         default=0.010, gt=0, le=10, description="Largest test error of the energy in eV/atom."
     )
@@ -257,6 +339,11 @@ class ValidationSettings(BaseModel):
         description="Largest relative difference from a value of `reference`.",
     )
 
+    @property
+    def effort(self) -> Effort:
+        """Sizes and lengths of the costly gates in this tier."""
+        return EFFORTS[self.tier]
+
     @field_validator("gates")
     @classmethod
     def _once(cls, gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
@@ -268,7 +355,7 @@ class ValidationSettings(BaseModel):
     @classmethod
     def _known(cls, reference: Mapping[str, float]) -> Mapping[str, float]:
         for key, value in reference.items():
-            if key not in _REFERENCE_KEYS:
+            if key not in _REFERENCE_KEYS and not _SURFACE_KEY.fullmatch(key):
                 close = difflib.get_close_matches(key, _REFERENCE_KEYS, n=1, cutoff=0.3)
                 hint = f"; did you mean {close[0]}?" if close else ""
                 raise ValueError(f"no gate gives a number called {key!r}{hint}")
@@ -294,4 +381,16 @@ ValidatorSettings = ValidationSettings
 def _gate_of(key: str) -> str:
     if re.fullmatch(r"C\d\d_GPa", key) or "modulus" in key:
         return "elastic"
-    return "phonons" if "frequency" in key else "eos"
+    if key.startswith("surface_energy"):
+        return "surface"
+    return _GATE_OF.get(key, "eos")
+
+
+_GATE_OF = {
+    "lowest_frequency_THz": "phonons",
+    "highest_frequency_THz": "phonons",
+    "vacancy_formation_energy_eV": "vacancy",
+    "schottky_energy_eV": "vacancy",
+    "thermal_expansion_per_K": "thermal_expansion",
+    "grueneisen_parameter": "thermal_expansion",
+}

@@ -10,7 +10,7 @@ reported beside them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,17 +20,24 @@ from scipy.optimize import linprog
 
 from pyacemaker.validator.base import CheckResult
 from pyacemaker.validator.evaluation import Floats, PotentialError, evaluate, one_line
+from pyacemaker.validator.reliability import Reliability, reliability, spread_coverage
 from pyacemaker.validator.result import failed
 from pyacemaker.validator.settings import ValidationSettings
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A label and what the potential says: eV/atom, eV/angstrom (3N), GPa (6, or none)."""
+    """A label and what the potential says: eV/atom, eV/angstrom (3N), GPa (6, or none).
+
+    `gamma` (N) is the extrapolation grade, `spread` (3N) the predicted standard deviation of
+    the forces (a calculator's result `forces_std`); empty where the potential gives none.
+    """
 
     energy: tuple[float, float]
     forces: tuple[Floats, Floats]
     stress: tuple[Floats, Floats]
+    gamma: Floats
+    spread: Floats
 
 
 @dataclass(frozen=True)
@@ -97,9 +104,33 @@ class TestErrorCheck:
             f"{settings.test_energy_window_eV_per_atom:g} eV/atom of the lowest"
         )
         reason = ("; ".join(complaints) or ", ".join(fine)) + scope
-        return CheckResult(
-            self.name, not complaints, reason, numbers, _parity(pairs, above, inside)
+        series = _parity(pairs, above, inside)
+        if (found := uncertainty(pairs, settings.test_force_rmse_eV_per_A)) is not None:
+            series["uncertainty"] = found.as_dict()
+            if found.rank_correlation is not None:
+                numbers["gamma_error_rank_correlation"] = found.rank_correlation
+        return CheckResult(self.name, not complaints, reason, numbers, series)
+
+
+def uncertainty(pairs: Sequence[Pair], limit_eV_per_A: float) -> Reliability | None:
+    """Return how far gamma (and the predicted spread) can be believed; None without gamma."""
+    graded = [pair for pair in pairs if len(pair.gamma)]
+    if not graded:
+        return None
+    errors = [(pair.forces[1] - pair.forces[0]).reshape(-1, 3) for pair in graded]
+    found = reliability(
+        np.concatenate([pair.gamma for pair in graded]),
+        np.linalg.norm(np.concatenate(errors), axis=1),
+        limit_eV_per_A,
+    )
+    spread = [pair for pair in pairs if len(pair.spread)]
+    if spread:
+        coverage, factor = spread_coverage(
+            np.concatenate([pair.spread for pair in spread]),
+            np.concatenate([pair.forces[1] - pair.forces[0] for pair in spread]),
         )
+        found = replace(found, spread=coverage, spread_factor=factor)
+    return found
 
 
 class _LabelError(ValueError):
@@ -141,12 +172,17 @@ def _pair(labelled: Atoms, calculator: Calculator) -> Pair:
         raise _LabelError("a value that is not finite")
     state = evaluate(labelled, calculator, stress=has_stress)
     nothing = np.zeros(0)
+    said = getattr(calculator, "results", {})
+    gamma = np.asarray(said.get("gamma", nothing), dtype=float).ravel()
+    spread = np.asarray(said.get("forces_std", nothing), dtype=float).ravel()
     return Pair(
         (energy / len(labelled), state.energy_eV / len(labelled)),
         (forces, state.forces_eV_per_A.ravel()),
         (nothing, nothing)
         if stress is None
         else (stress / units.GPa, state.stress_eV_per_A3 / units.GPa),
+        gamma if len(gamma) == len(labelled) else nothing,
+        spread if len(spread) == len(forces) else nothing,
     )
 
 
