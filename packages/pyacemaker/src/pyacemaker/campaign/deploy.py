@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyacemaker.campaign import growing
 from pyacemaker.campaign.dataset import entries, read_labels, split_of
 from pyacemaker.campaign.outcome import Ending, Outcome
 from pyacemaker.campaign.report_data import report_data
@@ -31,7 +32,7 @@ def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Out
     fresh = journal.workdir / f".{POTENTIAL}.{uuid.uuid4().hex}"
     shutil.copytree(journal.workdir / fit["potential"], fresh)
     certified = outcome.ending is Ending.CONVERGED
-    checks = campaign.state.result(iteration, "validate") or {"checks": []}
+    checks = growing.verdict_of(campaign.state, iteration) or {"checks": []}
     last = campaign.state.result(iteration, "certificate") if certified else None
     certificate = {
         "certified": certified,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ase.calculators.calculator import Calculator
 
 from pyacemaker.config.settings import CampaignSettings, GeneratorSettings
-from pyacemaker.dynamics.base import Dynamics
+from pyacemaker.dynamics.base import Dynamics, DynamicsError
 from pyacemaker.dynamics.choose import make_dynamics
 from pyacemaker.execution.base import Executor
 from pyacemaker.execution.parsl_executor import ParslExecutor
@@ -23,6 +23,7 @@ from pyacemaker.selection.base import Selector
 from pyacemaker.selection.maxvol import MaxVolSelector
 from pyacemaker.trainer.base import Trainer
 from pyacemaker.trainer.finnis_sinclair import FinnisSinclairTrainer
+from pyacemaker.trainer.growing.torch_needed import check_torch
 from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.validator.base import Check
 from pyacemaker.validator.run import make_checks
@@ -48,7 +49,8 @@ class Parts:
 def make_parts(settings: CampaignSettings, say: Say) -> Parts:
     """Return the parts `settings` ask for. `say` is told what takes long, such as a build.
 
-    Raises OracleError, DynamicsError or PartError, with the remedy, where a part cannot be had.
+    Raises OracleError, DynamicsError, TrainerError or PartError, with the remedy, where a part
+    cannot be had.
     """
     oracle = make_oracle(settings.oracle)
     if isinstance(oracle, EspressoOracle):
@@ -62,7 +64,7 @@ def make_parts(settings: CampaignSettings, say: Say) -> Parts:
         foundation=foundation_models,
         selector=MaxVolSelector.for_elements(settings.elements, settings.trainer),
         trainer=_make_trainer(settings, say),
-        dynamics=make_dynamics(settings.dynamics.engine, settings.dynamics.lammps_command, say),
+        dynamics=_make_dynamics(settings, say),
         checks=checks,
         test_check=TestErrorCheck(settings.validation),
         executor=ParslExecutor,
@@ -70,6 +72,23 @@ def make_parts(settings: CampaignSettings, say: Say) -> Parts:
 
 
 def _make_trainer(settings: CampaignSettings, say: Say) -> Trainer:
+    if settings.trainer.fit == "esper":
+        check_torch()
+        from pyacemaker.trainer.growing.trainer import EsperTrainer  # noqa: PLC0415 - needs torch
+
+        return EsperTrainer(settings.trainer)
     if settings.trainer.fit == "finnis-sinclair":
         return FinnisSinclairTrainer(settings.trainer, say)
     return LinearTrainer(settings.trainer, settings.workers)
+
+
+def _make_dynamics(settings: CampaignSettings, say: Say) -> Dynamics:
+    dynamics = settings.dynamics
+    if settings.trainer.fit != "esper":
+        return make_dynamics(dynamics.engine, dynamics.lammps_command, say)
+    if dynamics.engine == "lammps":
+        raise DynamicsError(
+            "dynamics.engine: LAMMPS has no pair style for the networks of trainer.fit: esper; "
+            "leave it out, and molecular dynamics runs by ASE"
+        )
+    return make_dynamics("ase", None, say)

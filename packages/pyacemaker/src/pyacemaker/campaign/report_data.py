@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
+from pyacemaker.campaign import growing
 from pyacemaker.campaign.dataset import Dataset, entries, load, read_labels, split_of
 from pyacemaker.campaign.outcome import Ending, Outcome
 from pyacemaker.campaign.state import CampaignState
@@ -120,6 +121,8 @@ def _cycles(state: CampaignState) -> list[CycleRow]:
             for check in result["checks"]:
                 if check["name"] == "test_error":
                     row |= _test_errors(check["numbers"])
+        elif record.name == growing.STEP and result["accepted"]:
+            row["verdict"] = "go"
         elif record.name == "md":
             row["md"] = {run["temperature_K"]: run["status"] for run in result["runs"]}
     return [CycleRow(**row) for row in rows.values()]
@@ -170,7 +173,8 @@ def _parity(
     fits = state.steps("train")
     if not fits:
         return {}
-    calculator = Potential.load(workdir / fits[-1].result["potential"]).calculator()
+    newest = growing.current(state, fits[-1].iteration) or fits[-1].result
+    calculator = Potential.load(workdir / newest["potential"]).calculator()
     dataset = load(state, store, settings["seed"])
     return {
         side: parity_of(list(getattr(dataset, side)), calculator)

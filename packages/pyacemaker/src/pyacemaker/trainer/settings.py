@@ -12,10 +12,11 @@ class TrainerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    fit: Literal["linear", "finnis-sinclair"] = Field(
+    fit: Literal["linear", "finnis-sinclair", "esper"] = Field(
         default="linear",
         description="linear: one least-squares solve, seconds. finnis-sinclair: the non-linear "
-        "fit by the pacemaker command, minutes.",
+        "fit by the pacemaker command, minutes. esper: networks on ACE descriptors that grow with "
+        "the campaign (needs `pip install pyacemaker[esper]`).",
     )
     cutoff_A: float | None = Field(
         default=None, gt=1.0, le=15.0, description="Reach of the potential in angstrom."
@@ -64,6 +65,42 @@ class TrainerSettings(BaseModel):
         le=1.0,
         description="Share of the energies in the loss of a finnis-sinclair fit "
         "(pacemaker calls it 1 - kappa); the rest is the forces'.",
+    )
+    esper_channels: int = Field(
+        default=1,
+        ge=0,
+        le=4,
+        description="Size of the descriptor an esper fit begins with: 0 (6 radial functions, 2 "
+        "coupled) to 4 (14, 6); growth climbs from there.",
+    )
+    esper_width: int = Field(
+        default=8,
+        ge=1,
+        le=512,
+        description="Neurons in each hidden layer of a new esper fit.",
+    )
+    esper_activation: Literal["silu", "tanh"] = Field(
+        default="silu", description="Activation of esper's networks; both are smooth."
+    )
+    esper_operator: Literal["random", "gradmax", "net2wider"] = Field(
+        default="random", description="How esper chooses the weights of new neurons."
+    )
+    esper_epochs: int = Field(
+        default=60, ge=1, le=100_000, description="Passes over the labels in an esper fit."
+    )
+    esper_learning_rate: float = Field(
+        default=1e-2, gt=0.0, le=1.0, description="Highest step of Adam in an esper fit."
+    )
+    esper_label_noise_eV_per_A: float = Field(
+        default=0.005,
+        ge=0.0,
+        description="Error of the labels' own forces (eV/angstrom), below which esper never grows.",
+    )
+    esper_max_functions: int = Field(
+        default=400, ge=10, le=5000, description="Descriptor functions an esper potential may have."
+    )
+    esper_max_width: int = Field(
+        default=64, ge=1, le=4096, description="Neurons in a hidden layer esper may grow to."
     )
     timeout_s: float = Field(
         default=4 * 3600.0, gt=0.0, description="Seconds after which an external fit is stopped."
