@@ -12,8 +12,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
+<<<<<<< HEAD
 from pyacemaker.campaign import growing
 from pyacemaker.campaign.dataset import Dataset, entries, load, read_labels, split_of
+=======
+from pyacemaker.campaign.cycles import cycle_rows
+from pyacemaker.campaign.dataset import Dataset, load, read_labels, split_of
+from pyacemaker.campaign.entries import entries
+>>>>>>> main
 from pyacemaker.campaign.outcome import Ending, Outcome
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.labels import Failure, LabelStore
@@ -21,7 +27,6 @@ from pyacemaker.oracle.base import Label
 from pyacemaker.potential import Potential
 from pyacemaker.report.data import (
     CheckEntry,
-    CycleRow,
     Decision,
     Event,
     LabelRow,
@@ -50,9 +55,17 @@ METHODS = {
 
 
 def report_data(
-    workdir: Path, state: CampaignState, store: LabelStore, outcome: Outcome | None
+    workdir: Path,
+    state: CampaignState,
+    store: LabelStore,
+    outcome: Outcome | None,
+    *,
+    predict: bool = True,
 ) -> ReportData:
-    """Return what is known of the campaign in `workdir`, at any moment of it."""
+    """Return what is known of the campaign in `workdir`, at any moment of it.
+
+    With `predict=False` the newest potential is not run over the labels: no parity plots.
+    """
     settings = state.fact("settings") or {}
     elements = settings.get("elements", [])
     goals = settings.get("validation", {})
@@ -75,8 +88,8 @@ def report_data(
             energy_rmse_eV_per_atom=goals.get("test_energy_rmse_eV_per_atom"),
             force_rmse_eV_per_A=goals.get("test_force_rmse_eV_per_A"),
         ),
-        cycles=_cycles(state),
-        parity=_parity(workdir, state, store, settings),
+        cycles=cycle_rows(state),
+        parity=_parity(workdir, state, store, settings) if predict else {},
         md=_traces(state, settings),
         checks=_checks(workdir, state),
         labels=_label_rows(state, store, settings),
@@ -94,6 +107,7 @@ def report_data(
     )
 
 
+<<<<<<< HEAD
 def _cycles(state: CampaignState) -> list[CycleRow]:
     rows: dict[int, dict[str, Any]] = {}
     total = 0
@@ -135,6 +149,8 @@ def _test_errors(numbers: dict[str, float]) -> dict[str, float | None]:
     }
 
 
+=======
+>>>>>>> main
 def _traces(state: CampaignState, settings: dict[str, Any]) -> list[MDTrace]:
     select = settings.get("dynamics", {}).get("gamma_select")
     return [
