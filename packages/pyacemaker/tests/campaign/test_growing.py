@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from pyacemaker.campaign import growing, learning
+from pyacemaker.campaign import fits, growing, learning
 from pyacemaker.campaign.parts import make_parts
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.config.load import parse_config
@@ -128,8 +128,8 @@ def test_what_is_kept(
     assert judged["passed"] == (True if kept else verdict["passed"])
     assert any(words in line.message for line in campaign.state.log_lines())
     if kept:
-        assert growing.current(campaign.state, 1) == after
-        assert growing.verdict_of(campaign.state, 1) == judged
+        assert fits.current(campaign.state, 1) == after
+        assert fits.verdict_of(campaign.state, 1) == judged
     again, _ = growing.consider(campaign, 1, PREPARED, fit, verdict)
     assert again == after, "the step is done once"
     campaign.state.close()
@@ -151,7 +151,7 @@ def test_other_trainers_have_no_such_step(tmp_path: Path, monkeypatch: pytest.Mo
     campaign = _campaign(tmp_path, LinearTrainer(), monkeypatch, True)
     fit = _fit(campaign)
     assert growing.consider(campaign, 1, PREPARED, fit, PASSED) == (fit, PASSED)
-    assert campaign.state.result(1, growing.STEP) is None
+    assert campaign.state.result(1, fits.GROW) is None
     campaign.state.close()
 
 
@@ -195,7 +195,7 @@ def test_a_campaign_by_networks_ends_and_is_served(tmp_path: Path) -> None:
     potential = Potential.load(workdir / "potential")
     assert potential.manifest.form == "esper"
     state = CampaignState(workdir, read_only=True)
-    assert {record.result["kind"] for record in state.steps(growing.STEP)} <= {
+    assert {record.result["kind"] for record in state.steps(fits.GROW)} <= {
         "capacity", "data", "unfinished", "enough",
     }  # fmt: skip
     state.close()

@@ -9,16 +9,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
-from pyacemaker.campaign import growing
-from pyacemaker.campaign.dataset import entries, read_labels, split_of
-from pyacemaker.campaign.outcome import Ending, Outcome
-=======
+from pyacemaker.campaign import fits
 from pyacemaker.campaign.dataset import read_labels, split_of
 from pyacemaker.campaign.entries import entries
 from pyacemaker.campaign.layout import CERTIFICATE, DATA, POTENTIAL, REPORT
 from pyacemaker.campaign.outcome import Ending, Outcome, outcome_of
->>>>>>> main
 from pyacemaker.campaign.report_data import report_data
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.files import sync_folder, write_whole
@@ -37,7 +32,7 @@ def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Out
     fresh = journal.workdir / f".{POTENTIAL}.{uuid.uuid4().hex}"
     shutil.copytree(journal.workdir / fit["potential"], fresh)
     certified = outcome.ending is Ending.CONVERGED
-    checks = growing.verdict_of(campaign.state, iteration) or {"checks": []}
+    checks = fits.verdict_of(campaign.state, iteration) or {"checks": []}
     last = campaign.state.result(iteration, "certificate") if certified else None
     certificate = {
         "certified": certified,

@@ -14,14 +14,13 @@ import numpy as np
 
 from pyacemaker.campaign import learning
 from pyacemaker.campaign.dataset import load
+from pyacemaker.campaign.fits import GROW
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.trainer.base import GrowingTrainer, TrainerError
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
     from pyacemaker.campaign.preparation import Prepared
-
-STEP = "grow"
 
 
 def consider(
@@ -45,13 +44,13 @@ def consider(
             "unfinished": "not trained to the end yet, it does not grow",
             "enough": "nothing to grow for",
         }[found.kind]
-        journal.note(iteration, STEP, f"{said}: {found.reason}")
+        journal.note(iteration, GROW, f"{said}: {found.reason}")
         result = {"kind": found.kind, "reason": found.reason, "accepted": False}
         if found.kind != "capacity":
             return result
         return result | _grow(campaign, trainer, iteration, prepared, fit, verdict, rng)
 
-    grown = journal.step(iteration, STEP, work)
+    grown = journal.step(iteration, GROW, work)
     return (grown["fit"], grown["verdict"]) if grown["accepted"] else (fit, verdict)
 
 
@@ -77,10 +76,10 @@ def _grow(
             rng,
         )
     except TrainerError as error:
-        journal.note(iteration, STEP, f"not grown: {error}")
+        journal.note(iteration, GROW, f"not grown: {error}")
         return {"accepted": False, "why_not": str(error)}
     grown = learning.describe(campaign, done, fit["sizes"])
-    judged = learning.judge(campaign, iteration, STEP, prepared, grown)
+    judged = learning.judge(campaign, iteration, GROW, prepared, grown)
     before, after = (f["metrics"]["validation"]["force_rmse"] for f in (fit, grown))
     told = f"{done.metrics['growth']['way']}, {grown['metrics']['parameters']} parameters"
     why_not = ""
@@ -90,7 +89,7 @@ def _grow(
     elif verdict["passed"] and not after < before:
         why_not = f"the force error on the validation set is {after:.4g}, was {before:.4g}"
     outcome = f"rolled back ({why_not})" if why_not else f"kept, {before:.4g} -> {after:.4g}"
-    journal.note(iteration, STEP, f"grew by {told}: {outcome} eV/angstrom")
+    journal.note(iteration, GROW, f"grew by {told}: {outcome} eV/angstrom")
     return {"accepted": not why_not, "why_not": why_not, "fit": grown, "verdict": judged}
 
 
@@ -118,21 +117,3 @@ def complaints(state: CampaignState, iteration: int, verdict: dict[str, Any]) ->
         ]
         found += [f"the gate {name} failed again" for name in sorted(failed[0] & failed[1])]
     return found
-
-
-def current(state: CampaignState, iteration: int) -> dict[str, Any] | None:
-    """Return the fit an iteration ended with, grown or not; None where there is none."""
-    grown = state.result(iteration, STEP)
-    if grown is not None and grown["accepted"]:
-        fit: dict[str, Any] = grown["fit"]
-        return fit
-    return state.result(iteration, "train")
-
-
-def verdict_of(state: CampaignState, iteration: int) -> dict[str, Any] | None:
-    """Return what the gates said of that fit."""
-    grown = state.result(iteration, STEP)
-    if grown is not None and grown["accepted"]:
-        verdict: dict[str, Any] = grown["verdict"]
-        return verdict
-    return state.result(iteration, "validate")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyacemaker.campaign import growing
+from pyacemaker.campaign import fits
 from pyacemaker.campaign.dataset import load
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.files import write_whole
@@ -28,7 +28,7 @@ def train(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str, A
 
     def work(rng: np.random.Generator) -> dict[str, Any]:
         dataset = load(campaign.state, campaign.store, campaign.settings.seed)
-        before = growing.current(campaign.state, iteration - 1)
+        before = fits.current(campaign.state, iteration - 1)
         try:
             fit = campaign.parts.trainer.fit(
                 dataset.train,

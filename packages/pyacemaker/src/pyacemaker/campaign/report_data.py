@@ -12,14 +12,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
-<<<<<<< HEAD
-from pyacemaker.campaign import growing
-from pyacemaker.campaign.dataset import Dataset, entries, load, read_labels, split_of
-=======
+from pyacemaker.campaign import fits
 from pyacemaker.campaign.cycles import cycle_rows
 from pyacemaker.campaign.dataset import Dataset, load, read_labels, split_of
 from pyacemaker.campaign.entries import entries
->>>>>>> main
 from pyacemaker.campaign.outcome import Ending, Outcome
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.labels import Failure, LabelStore
@@ -107,50 +103,6 @@ def report_data(
     )
 
 
-<<<<<<< HEAD
-def _cycles(state: CampaignState) -> list[CycleRow]:
-    rows: dict[int, dict[str, Any]] = {}
-    total = 0
-    for record in state.steps():
-        if record.iteration == 0:
-            continue
-        row = rows.setdefault(record.iteration, {"iteration": record.iteration, "wall_s": 0.0})
-        row["wall_s"] += record.wall_s
-        result = record.result
-        if record.name in ("label", "certify"):
-            new = len([key for key in result["keys"] if key is not None])
-            total += new
-            row["new_labels"] = row.get("new_labels", 0) + new
-            row["labels"] = total
-        elif record.name == "explore":
-            row["note"] = result["source"]
-        elif record.name == "train":
-            train = result["metrics"].get("train", {})
-            row["train_energy_rmse_eV_per_atom"] = train.get("energy_rmse")
-            row["train_force_rmse_eV_per_A"] = train.get("force_rmse")
-            row["train_stress_rmse_GPa"] = train.get("stress_rmse")
-        elif record.name in ("validate", "certificate"):
-            if record.name == "validate":
-                row["verdict"] = "go" if result["passed"] else "no-go"
-            for check in result["checks"]:
-                if check["name"] == "test_error":
-                    row |= _test_errors(check["numbers"])
-        elif record.name == growing.STEP and result["accepted"]:
-            row["verdict"] = "go"
-        elif record.name == "md":
-            row["md"] = {run["temperature_K"]: run["status"] for run in result["runs"]}
-    return [CycleRow(**row) for row in rows.values()]
-
-
-def _test_errors(numbers: dict[str, float]) -> dict[str, float | None]:
-    return {
-        key: numbers.get(key)
-        for key in ("energy_rmse_eV_per_atom", "force_rmse_eV_per_A", "stress_rmse_GPa")
-    }
-
-
-=======
->>>>>>> main
 def _traces(state: CampaignState, settings: dict[str, Any]) -> list[MDTrace]:
     select = settings.get("dynamics", {}).get("gamma_select")
     return [
@@ -186,10 +138,10 @@ def _parity(
     workdir: Path, state: CampaignState, store: LabelStore, settings: dict[str, Any]
 ) -> dict[str, ParitySet]:
     """Compare the newest potential with every label, side by side of the split."""
-    fits = state.steps("train")
-    if not fits:
+    trained = state.steps("train")
+    if not trained:
         return {}
-    newest = growing.current(state, fits[-1].iteration) or fits[-1].result
+    newest = fits.current(state, trained[-1].iteration) or trained[-1].result
     calculator = Potential.load(workdir / newest["potential"]).calculator()
     dataset = load(state, store, settings["seed"])
     return {
