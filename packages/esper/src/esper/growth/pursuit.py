@@ -32,8 +32,9 @@ class Pursuit:
         self.candidates = candidates
 
     def score(self, statistics: Statistics, count: int, generator: torch.Generator) -> float:
-        """Return the share of the missing change that `count` neurons explain, times its size."""
-        return self._search(statistics, count, generator)[2]
+        """Return the norm of the missing change, which bounds what any neurons can explain."""
+        _check(statistics)
+        return float(bottleneck(statistics).norm())
 
     def init(
         self,
@@ -47,16 +48,15 @@ class Pursuit:
 
         Raises ValueError for convolutions and where a normalisation lies between the layers.
         """
-        if isinstance(first, nn.Conv2d) or isinstance(second, nn.Conv2d) or statistics.has_norm:
-            raise ValueError("pursuit grows between Linear layers without a normalisation")
-        fan_in, bias, _ = self._search(statistics, count, generator)
+        _check(statistics)
+        fan_in, bias = self._search(statistics, count, generator)
         outer = second.get_parameter("weight").detach()
         return Neurons(fan_in=fan_in, bias=bias, fan_out=outer.new_zeros(outer.shape[0], count))
 
     def _search(
         self, statistics: Statistics, count: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, float]:
-        """Return fan-ins (count x d), biases and the norm of what they explain."""
+    ) -> tuple[Tensor, Tensor]:
+        """Return fan-ins (count x d) and biases, in the order they were chosen in."""
         inner = statistics.first.get_parameter("weight").detach()
         bound = 1 / math.sqrt(inner.shape[1])
         number = count * self.candidates
@@ -72,7 +72,6 @@ class Pursuit:
         left = responses - basis @ (basis.T @ responses)
         size = responses.norm(dim=0).clamp_min(1e-30)
         target = bottleneck(statistics).double()
-        explained = 0.0
         chosen: list[int] = []
         for _ in range(count):
             norms = left.norm(dim=0)
@@ -85,7 +84,12 @@ class Pursuit:
             if not bool(usable[best]):
                 continue
             direction = left[:, best] / norms[best]
-            explained += float(gain[best]) ** 2
             target = target - torch.outer(direction, direction @ target)
             left = left - torch.outer(direction, direction @ left)
-        return fan_in[chosen], bias[chosen], math.sqrt(explained)
+        return fan_in[chosen], bias[chosen]
+
+
+def _check(statistics: Statistics) -> None:
+    convolutions = any(isinstance(m, nn.Conv2d) for m in (statistics.first, statistics.second))
+    if convolutions or statistics.has_norm:
+        raise ValueError("pursuit grows between Linear layers without a normalisation")
