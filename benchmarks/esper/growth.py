@@ -112,7 +112,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return, for every arm, figures and paired differences to `fixed`, `start` and `random`."""
     by = {(row["arm"], row["seed"]): row for row in rows}
     arms = list(dict.fromkeys(row["arm"] for row in rows))
-    seeds = sorted({row["seed"] for row in rows})
+    every = sorted({row["seed"] for row in rows})
+    # of a file that is gone on from with new arms, what every arm has by now
+    seeds = [seed for seed in every if all((arm, seed) in by for arm in arms)]
     found: dict[str, Any] = {}
     for arm in arms:
         mine = [by[arm, seed] for seed in seeds]
@@ -134,6 +136,11 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             },
         }
     return found
+
+
+def _complete(rows: list[dict[str, Any]], seed: int) -> bool:
+    arms = {row["arm"] for row in rows}
+    return arms == {row["arm"] for row in rows if row["seed"] == seed}
 
 
 def main() -> None:
@@ -162,10 +169,12 @@ def main() -> None:
             row["events"] = [event["kind"] for event in run.history["events"]]
             rows.append(row)
             print(f"{seed} {name:13} {row['test_accuracy']:.4f} {row['cpu_s']:6.1f} s", flush=True)
-        if len({row["seed"] for row in rows}) > 1:
+        complete = [s for s in {row["seed"] for row in rows} if _complete(rows, s)]
+        if len(complete) > 1:
             told = {
                 "task": options.task,
-                "command": f"python benchmarks/esper/growth.py {options.task} --seeds {seed + 1}",
+                "command": f"python benchmarks/esper/growth.py {options.task} "
+                f"--seeds {len(complete)}",
                 "torch": torch.__version__.split("+")[0],
                 "summary": summary(rows),
                 "rows": rows,
