@@ -9,6 +9,8 @@ sizes are the same, the same first weights:
     fixed       the final size from the first step
     start       the first size, never grown
     OPERATOR    from the first size to the final one in equal parts, at the same epochs
+    fixed-60    the final size for 60 % of the epochs: what less training alone would give
+    NAME-16     from half the final size, grown early, and ended at the cost of fixed-60
     seeds       the first size, and branches that have to earn their parameters; seeds-random
                 chooses site and blueprint by chance
 
@@ -45,14 +47,20 @@ def configurations(task: str, source: str, seed: int) -> dict[str, Config]:
     else:
         kind, first, final, epochs, at, rate = "cnn", [8, 16], [16, 32], 6, [2, 4], 3e-3
         operators = ("gradmax", "random")
-    base = {
+    base: dict[str, Any] = {
         "data": {"source": source},
         "training": {"epochs": epochs, "learning_rate": rate, "seed": seed},
     }
 
-    def arm(widths: list[int], **growth: Any) -> Config:
+    def arm(widths: list[int], epochs: int = epochs, **growth: Any) -> Config:
+        training = {**base["training"], "epochs": epochs}
         return parse_config(
-            {**base, "network": {"kind": kind, "widths": widths}, "growth": growth or {}}
+            {
+                **base,
+                "training": training,
+                "network": {"kind": kind, "widths": widths},
+                "growth": growth or {},
+            }
         )
 
     arms = {"fixed": arm(final), "start": arm(first)}
@@ -69,6 +77,23 @@ def configurations(task: str, source: str, seed: int) -> dict[str, Config]:
             newborn_steps=100,
         )
     if task == "digits":
+        # Half of the hidden units from the first step, the rest after a fifth of the epochs.
+        half, early = [16, 16], 12
+        arms["fixed-60"] = arm(final, epochs=36)
+        arms["start-16"] = arm(half)
+        for operator in ("pursuit", "random"):
+            arms[f"{operator}-16"] = arm(
+                half,
+                epochs=42,
+                kind="widen",
+                trigger="epochs",
+                at_epochs=[early],
+                events=1,
+                final_widths=final,
+                operator=operator,
+                newborn_boost=2.0,
+                newborn_steps=100,
+            )
         for name, chooser in (("seeds", "gradient"), ("seeds-random", "random")):
             arms[name] = arm(
                 first, kind="seeds", trigger="epochs", at_epochs=[12, 30], chooser=chooser
@@ -87,7 +112,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return, for every arm, figures and paired differences to `fixed`, `start` and `random`."""
     by = {(row["arm"], row["seed"]): row for row in rows}
     arms = list(dict.fromkeys(row["arm"] for row in rows))
-    seeds = sorted({row["seed"] for row in rows})
+    every = sorted({row["seed"] for row in rows})
+    # of a file that is gone on from with new arms, what every arm has by now
+    seeds = [seed for seed in every if all((arm, seed) in by for arm in arms)]
     found: dict[str, Any] = {}
     for arm in arms:
         mine = [by[arm, seed] for seed in seeds]
@@ -109,6 +136,11 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
             },
         }
     return found
+
+
+def _complete(rows: list[dict[str, Any]], seed: int) -> bool:
+    arms = {row["arm"] for row in rows}
+    return arms == {row["arm"] for row in rows if row["seed"] == seed}
 
 
 def main() -> None:
@@ -137,10 +169,12 @@ def main() -> None:
             row["events"] = [event["kind"] for event in run.history["events"]]
             rows.append(row)
             print(f"{seed} {name:13} {row['test_accuracy']:.4f} {row['cpu_s']:6.1f} s", flush=True)
-        if len({row["seed"] for row in rows}) > 1:
+        complete = [s for s in {row["seed"] for row in rows} if _complete(rows, s)]
+        if len(complete) > 1:
             told = {
                 "task": options.task,
-                "command": f"python benchmarks/esper/growth.py {options.task} --seeds {seed + 1}",
+                "command": f"python benchmarks/esper/growth.py {options.task} "
+                f"--seeds {len(complete)}",
                 "torch": torch.__version__.split("+")[0],
                 "summary": summary(rows),
                 "rows": rows,

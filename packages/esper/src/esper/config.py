@@ -73,7 +73,7 @@ class GrowthConfig(_Section):
     plateau_epochs: _Positive = 3
     plateau_tolerance: Annotated[float, Field(ge=0)] = 0.02
     at_epochs: tuple[_Positive, ...] = ()
-    operator: Literal["net2wider", "gradmax", "firefly", "tiny", "random"] = "gradmax"
+    operator: Literal["net2wider", "gradmax", "firefly", "tiny", "pursuit", "random"] = "gradmax"
     final_widths: tuple[_Positive, ...] = ()
     events: _Positive = 2
     newborn_boost: Annotated[float, Field(ge=1)] = 1.0
@@ -127,8 +127,11 @@ class Config(_Section):
                     f"growth.final_widths {list(end)} must be as many as network.widths "
                     f"{list(start)}, and none smaller"
                 )
-            if self.growth.operator == "tiny" and self.network.kind == "cnn":
-                raise ValueError("growth.operator 'tiny' grows between Linear layers only (mlp)")
+            if self.growth.operator in ("tiny", "pursuit") and self.network.kind == "cnn":
+                raise ValueError(
+                    f"growth.operator {self.growth.operator!r} grows between Linear layers only "
+                    "(mlp)"
+                )
         return self
 
 

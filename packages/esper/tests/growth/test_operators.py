@@ -18,6 +18,7 @@ from esper.growth.gradmax import GradMax, cross_moment
 from esper.growth.insert import insert
 from esper.growth.junction import Junction, junctions
 from esper.growth.operators import WIDENING, grow, propose
+from esper.growth.pursuit import Pursuit
 from esper.growth.residual import ResidualBlock
 from esper.growth.statistics import collect
 from esper.lifecycle import State
@@ -61,7 +62,7 @@ def loss_of(model: nn.Module) -> Callable[[], Tensor]:
 
 CASES = (
     [("mlp", name) for name in WIDENING]
-    + [("cnn", name) for name in WIDENING if name != "tiny"]
+    + [("cnn", name) for name in WIDENING if name not in ("tiny", "pursuit")]
     + [("norm", "net2wider"), ("norm", "random")]
 )
 MODELS = {"mlp": mlp, "cnn": cnn, "norm": lambda: cnn(norm=True)}
@@ -345,3 +346,36 @@ def test_a_residual_block_scores_by_its_gradient_and_leaves_no_trace() -> None:
                 p.sub_(p.grad, alpha=1e-3)
     second = model.shadow_backward("0", loss)
     assert (first - second) / 1e-3 == pytest.approx(scores[0] ** 2, rel=0.05)
+
+
+def test_pursuit_explains_more_than_chance_and_repeats_nothing() -> None:
+    model = mlp(nn.Tanh).double()
+    (first, _) = junctions(model)
+    statistics = collect(model, first, loss_of(model))
+    missing = tiny.bottleneck(statistics)
+
+    def left(fan_in: Tensor, bias: Tensor) -> float:
+        new = statistics.activation(statistics.respond(fan_in, bias))
+        known = torch.cat([statistics.hidden, new, torch.ones(len(new), 1).double()], dim=1)
+        best = torch.linalg.lstsq(known, missing, driver="gelsd").solution
+        return float((missing - known @ best).norm())
+
+    layers = model[int(first.first)], model[int(first.second)]
+    chosen = Pursuit(16).init(*layers, statistics, 3, generator())
+    assert torch.unique(chosen.fan_in, dim=0).shape[0] == 3
+    assert not chosen.fan_out.any()
+    chance = []
+    for seed in range(40):
+        drawn = WIDENING["random"]().init(*layers, statistics, 3, generator(100 + seed))
+        chance.append(left(drawn.fan_in, drawn.bias))
+    mine = left(chosen.fan_in, chosen.bias)
+    assert sum(other < mine for other in chance) <= 2  # greedy is not the optimum
+    convolutions = cnn()
+    with pytest.raises(ValueError, match="between Linear layers"):
+        grow(
+            convolutions,
+            Pursuit(),
+            propose(convolutions, Pursuit(), {"0": 1}),
+            loss_of(convolutions),
+            generator(),
+        )

@@ -29,6 +29,11 @@ def test_lj_is_ases_with_its_options() -> None:
     assert found["force_error_eV_per_A"] < 1e-4
 
 
-def test_esper_says_that_it_cannot_serve_potentials_yet() -> None:
-    with pytest.raises(RuntimeError, match="no esper that can serve a potential"):
-        load(FOLDER / "esper_env.py", "/anything", "cpu", {})
+def test_esper_takes_a_folder_and_no_options() -> None:
+    for model, device, options, words in (
+        ("/nowhere", "cpu", {}, "needs a potential's folder"),
+        ("/tmp", "cuda", {}, "CPU only"),
+        ("/tmp", "cpu", {"head": 1}, "takes no options: head"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            load(FOLDER / "esper_env.py", model, device, options)

@@ -14,6 +14,7 @@ from esper.growth.gradmax import GradMax
 from esper.growth.insert import Newborn, insert
 from esper.growth.junction import junctions
 from esper.growth.net2wider import Net2Wider
+from esper.growth.pursuit import Pursuit
 from esper.growth.random_control import RandomControl
 from esper.growth.statistics import collect
 from esper.growth.tiny import Tiny
@@ -23,6 +24,7 @@ WIDENING: dict[str, Callable[[], Operator]] = {
     "gradmax": GradMax,
     "firefly": Firefly,
     "tiny": Tiny,
+    "pursuit": Pursuit,
     "random": RandomControl,
 }
 

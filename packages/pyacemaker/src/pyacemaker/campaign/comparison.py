@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from pyacemaker.campaign import fits
 from pyacemaker.campaign.dataset import load
 from pyacemaker.campaign.outcome import outcome_of
 from pyacemaker.campaign.report_data import parity_of, report_data
@@ -93,8 +94,9 @@ def _read(workdir: Path) -> _Campaign:
     with closing(CampaignState(workdir, read_only=True)) as state:
         store = LabelStore(workdir / "labels")
         data = report_data(workdir, state, store, outcome_of(state), predict=False)
-        fits = state.steps("train")
-        potential = Potential.load(workdir / fits[-1].result["potential"]) if fits else None
+        trained = state.steps("train")
+        newest = fits.current(state, trained[-1].iteration) if trained else None
+        potential = Potential.load(workdir / newest["potential"]) if newest else None
         seed = (state.fact("settings") or {}).get("seed", 0)
         return _Campaign(data, potential, load(state, store, seed).test)
 

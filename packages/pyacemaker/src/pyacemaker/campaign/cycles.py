@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyacemaker.campaign.fits import GROW
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.report.data import CycleRow
 
@@ -27,16 +28,16 @@ def cycle_rows(state: CampaignState) -> list[CycleRow]:
         elif record.name == "explore":
             row["note"] = result["source"]
         elif record.name == "train":
-            train = result["metrics"].get("train", {})
-            row["train_energy_rmse_eV_per_atom"] = train.get("energy_rmse")
-            row["train_force_rmse_eV_per_A"] = train.get("force_rmse")
-            row["train_stress_rmse_GPa"] = train.get("stress_rmse")
+            row |= _trained(result["metrics"].get("train", {}))
         elif record.name in ("validate", "certificate"):
             if record.name == "validate":
                 row["verdict"] = "go" if result["passed"] else "no-go"
             for check in result["checks"]:
                 if check["name"] == "test_error":
                     row |= _test_errors(check["numbers"])
+        elif record.name == GROW and result["accepted"]:
+            row["verdict"] = "go"
+            row |= _trained(result["fit"]["metrics"].get("train", {}))
         elif record.name == "md":
             row["md"] = {
                 run["temperature_K"]: run["status"]
@@ -44,6 +45,14 @@ def cycle_rows(state: CampaignState) -> list[CycleRow]:
                 if run.get("kind", "md") == "md"
             }
     return [CycleRow(**row) for row in rows.values()]
+
+
+def _trained(errors: dict[str, float]) -> dict[str, float | None]:
+    return {
+        "train_energy_rmse_eV_per_atom": errors.get("energy_rmse"),
+        "train_force_rmse_eV_per_A": errors.get("force_rmse"),
+        "train_stress_rmse_GPa": errors.get("stress_rmse"),
+    }
 
 
 def _test_errors(numbers: dict[str, float]) -> dict[str, float | None]:

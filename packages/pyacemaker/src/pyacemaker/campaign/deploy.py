@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyacemaker.campaign import fits
 from pyacemaker.campaign.dataset import read_labels, split_of
 from pyacemaker.campaign.decisions import write_decisions
 from pyacemaker.campaign.entries import entries
@@ -33,7 +34,7 @@ def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Out
     fresh = journal.workdir / f".{POTENTIAL}.{uuid.uuid4().hex}"
     shutil.copytree(journal.workdir / fit["potential"], fresh)
     certified = outcome.ending is Ending.CONVERGED
-    checks = campaign.state.result(iteration, "validate") or {"checks": []}
+    checks = fits.verdict_of(campaign.state, iteration) or {"checks": []}
     last = campaign.state.result(iteration, "certificate") if certified else None
     certificate = {
         "certified": certified,

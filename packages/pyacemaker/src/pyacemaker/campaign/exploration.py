@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from pyacemaker.campaign import explorers
+from pyacemaker.campaign import explorers, fits
 from pyacemaker.campaign.budget import labels_left
 from pyacemaker.campaign.dataset import FREE, TEST, TRAIN, load
 from pyacemaker.campaign.labelling import label_batch, too_many_failed
@@ -137,7 +137,7 @@ def embed_above(campaign: Campaign) -> int:
 
 def _failed_properties(campaign: Campaign, iteration: int) -> list[Atoms]:
     """Return the structures the failed checks of `iteration` ask for."""
-    verdict = campaign.state.result(iteration, "validate")
+    verdict = fits.verdict_of(campaign.state, iteration)
     if verdict is None or verdict["passed"]:
         return []
     return campaign.journal.load(verdict["failure_structures"])

@@ -10,13 +10,14 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from pyacemaker.campaign import fits
 from pyacemaker.campaign.dataset import load
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.phases import PROPERTY_GATES
 from pyacemaker.files import write_whole
 from pyacemaker.generator.phases import phase_name
 from pyacemaker.potential import Potential
-from pyacemaker.trainer.base import TrainerError
+from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.validator.base import CheckResult
 from pyacemaker.validator.run import run_checks
 
@@ -31,7 +32,7 @@ def train(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str, A
 
     def work(rng: np.random.Generator) -> dict[str, Any]:
         dataset = load(campaign.state, campaign.store, campaign.settings.seed)
-        before = campaign.state.result(iteration - 1, "train")
+        before = fits.current(campaign.state, iteration - 1)
         try:
             fit = campaign.parts.trainer.fit(
                 dataset.train,
@@ -49,39 +50,50 @@ def train(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str, A
             "test": len(dataset.test),
         }
         journal.note(iteration, "train", f"fitted to {sizes['train']} labels in {fit.wall_s:.1f} s")
-        return {
-            "potential": str(fit.potential.relative_to(journal.workdir)),
-            "manifest": journal.reference(fit.potential / "potential.json"),
-            "metrics": dict(fit.metrics),
-            "sizes": sizes,
-        }
+        return describe(campaign, fit, sizes)
 
     return journal.step(iteration, "train", work)
+
+
+def describe(campaign: Campaign, fit: FitResult, sizes: dict[str, int]) -> dict[str, Any]:
+    """Return what the state keeps of a fit."""
+    return {
+        "potential": str(fit.potential.relative_to(campaign.journal.workdir)),
+        "manifest": campaign.journal.reference(fit.potential / "potential.json"),
+        "metrics": dict(fit.metrics),
+        "sizes": sizes,
+    }
 
 
 def validate(
     campaign: Campaign, iteration: int, prepared: Prepared, fit: dict[str, Any]
 ) -> dict[str, Any]:
     """Put the potential through every gate. What fails one is never run nor deployed."""
-    journal = campaign.journal
 
     def work(_: np.random.Generator) -> dict[str, Any]:
-        dataset = load(campaign.state, campaign.store, campaign.settings.seed)
-        journal.checked(fit["manifest"])
-        calculator = Potential.load(journal.workdir / fit["potential"]).calculator()
-        checks = run_checks(campaign.parts.checks, calculator, prepared.reference, dataset.test)
-        for phase in prepared.phases[1:]:
-            checks += _on_phase(campaign, calculator, phase)
-        passed = all(check.passed for check in checks)
-        for check in checks:
-            journal.note(
-                iteration,
-                "validate",
-                f"{check.name}: {'go' if check.passed else 'NO-GO'}, {check.reason}",
-            )
-        return {"passed": passed, **save_checks(campaign, iteration, "validation", checks)}
+        return judge(campaign, iteration, "validate", prepared, fit)
 
-    return journal.step(iteration, "validate", work)
+    return campaign.journal.step(iteration, "validate", work)
+
+
+def judge(
+    campaign: Campaign, iteration: int, step: str, prepared: Prepared, fit: dict[str, Any]
+) -> dict[str, Any]:
+    """Run every gate on a fit, and return the verdict; `step` is the one that is running."""
+    journal = campaign.journal
+    dataset = load(campaign.state, campaign.store, campaign.settings.seed)
+    journal.checked(fit["manifest"])
+    calculator = Potential.load(journal.workdir / fit["potential"]).calculator()
+    checks = run_checks(campaign.parts.checks, calculator, prepared.reference, dataset.test)
+    for phase in prepared.phases[1:]:
+        checks += _on_phase(campaign, calculator, phase)
+    passed = all(check.passed for check in checks)
+    for check in checks:
+        journal.note(
+            iteration, step, f"{check.name}: {'go' if check.passed else 'NO-GO'}, {check.reason}"
+        )
+    name = "validation" if step == "validate" else f"validation_{step}"
+    return {"passed": passed, **save_checks(campaign, iteration, name, checks)}
 
 
 def _on_phase(campaign: Campaign, calculator: Calculator, phase: Atoms) -> list[CheckResult]:

@@ -28,6 +28,7 @@ from pyacemaker.campaign import (
     exploration,
     explorers,
     extension,
+    growing,
     importing,
     learning,
     preparation,
@@ -149,6 +150,7 @@ def _run(campaign: Campaign) -> Outcome:
             exploration.label(campaign, iteration, chosen, prepared)
             fit = learning.train(campaign, iteration, prepared)
             verdict = learning.validate(campaign, iteration, prepared, fit)
+            fit, verdict = growing.consider(campaign, iteration, prepared, fit, verdict)
             deploy.write_report(campaign)
             if not verdict["passed"]:
                 continue

@@ -11,7 +11,7 @@ from pathlib import Path
 from ase.calculators.calculator import Calculator
 
 from pyacemaker.config.settings import CampaignSettings, GeneratorSettings
-from pyacemaker.dynamics.base import Dynamics
+from pyacemaker.dynamics.base import Dynamics, DynamicsError
 from pyacemaker.dynamics.choose import make_dynamics
 from pyacemaker.dynamics.kmc.base import KMCEngine
 from pyacemaker.dynamics.kmc.choose import make_kmc
@@ -28,6 +28,7 @@ from pyacemaker.selection.maxvol import MaxVolSelector, RandomSelector
 from pyacemaker.trainer.ace_jax import AceJaxTrainer
 from pyacemaker.trainer.base import Trainer
 from pyacemaker.trainer.finnis_sinclair import FinnisSinclairTrainer
+from pyacemaker.trainer.growing.torch_needed import check_torch
 from pyacemaker.trainer.imported import ImportedTrainer
 from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.validator.base import Check
@@ -59,7 +60,8 @@ def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None
 
     What can be computed anew, such as the rows of a fit, is kept in `workdir`, if one is named.
 
-    Raises OracleError, DynamicsError or PartError, with the remedy, where a part cannot be had.
+    Raises OracleError, DynamicsError, TrainerError or PartError, with the remedy, where a part
+    cannot be had.
     """
     oracle = make_oracle(settings.oracle)
     if isinstance(oracle, EspressoOracle):
@@ -73,7 +75,7 @@ def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None
         foundation=foundation_models,
         selector=_make_selector(settings),
         trainer=_make_trainer(settings, say, workdir),
-        dynamics=make_dynamics(settings.dynamics.engine, settings.dynamics.lammps_command, say),
+        dynamics=_make_dynamics(settings, say),
         kmc=make_kmc(settings.kmc),
         checks=checks,
         test_check=TestErrorCheck(settings.validation),
@@ -94,6 +96,23 @@ def _make_trainer(settings: CampaignSettings, say: Say, workdir: Path | None) ->
         return ImportedTrainer(settings.trainer)
     if settings.trainer.backend == "ace-jax":
         return AceJaxTrainer(settings.trainer, say)
+    if settings.trainer.fit == "esper":
+        check_torch()
+        from pyacemaker.trainer.growing.trainer import EsperTrainer  # noqa: PLC0415 - needs torch
+
+        return EsperTrainer(settings.trainer)
     if settings.trainer.fit == "finnis-sinclair":
         return FinnisSinclairTrainer(settings.trainer, say)
     return LinearTrainer(settings.trainer, settings.workers, workdir and workdir / ROWS)
+
+
+def _make_dynamics(settings: CampaignSettings, say: Say) -> Dynamics:
+    dynamics = settings.dynamics
+    if settings.trainer.fit != "esper":
+        return make_dynamics(dynamics.engine, dynamics.lammps_command, say)
+    if dynamics.engine == "lammps":
+        raise DynamicsError(
+            "dynamics.engine: LAMMPS has no pair style for the networks of trainer.fit: esper; "
+            "leave it out, and molecular dynamics runs by ASE"
+        )
+    return make_dynamics("ase", None, say)

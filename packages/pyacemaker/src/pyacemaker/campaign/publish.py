@@ -13,7 +13,6 @@ from pyacemaker.campaign.layout import CERTIFICATE, POTENTIAL, REPORT
 from pyacemaker.files import sha256_of
 from pyacemaker.potential import Potential, PotentialError
 
-ENVIRONMENT = "ace"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Say = Callable[[str], None]
@@ -36,9 +35,9 @@ def publish(
 ) -> Published:
     """Install the certified potential of `workdir` into the rootstock root `root`.
 
-    It becomes the model ``ace-<name>`` (by default the work directory's name), is tested in
-    the environment that will serve it, which is built first where it is missing, and carries
-    the verdict of its report in the root's manifest.
+    It becomes the model ``ace-<name>``, or ``esper-<name>`` for networks (by default the work
+    directory's name), is tested in the environment that will serve it, which is built first where
+    it is missing, and carries the verdict of its report in the root's manifest.
 
     Raises
     ------
@@ -63,12 +62,13 @@ def publish(
             f"{chosen!r} is no name for a model: letters, digits, dots, hyphens and underscores, "
             "beginning with a letter or digit; give one with --name"
         )
-    model = f"{ENVIRONMENT}-{chosen}"
+    environment = potential.manifest.form
+    model = f"{environment}-{chosen}"
     facts = verdict(certificate, workdir / REPORT)
     try:
         layout = open_root(root)
-        if layout.current(f"{ENVIRONMENT}_env") is None:
-            build(layout, ENVIRONMENT, BuildOptions(models=()), say)
+        if layout.current(f"{environment}_env") is None:
+            build(layout, environment, BuildOptions(models=()), say)
         register(
             layout,
             model,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
+from pyacemaker.campaign import fits
 from pyacemaker.campaign.cycles import cycle_rows
 from pyacemaker.campaign.dataset import Dataset, load, read_labels, split_of
 from pyacemaker.campaign.entries import entries
@@ -153,10 +154,11 @@ def _parity(
     workdir: Path, state: CampaignState, store: LabelStore, settings: dict[str, Any]
 ) -> dict[str, ParitySet]:
     """Compare the newest potential with every label, side by side of the split."""
-    fits = state.steps("train")
-    if not fits:
+    trained = state.steps("train")
+    if not trained:
         return {}
-    calculator = Potential.load(workdir / fits[-1].result["potential"]).calculator()
+    newest = fits.current(state, trained[-1].iteration) or trained[-1].result
+    calculator = Potential.load(workdir / newest["potential"]).calculator()
     dataset = load(state, store, settings["seed"])
     return {
         side: parity_of(list(getattr(dataset, side)), calculator)

@@ -24,15 +24,19 @@ def publish(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Publish as ace-NAME; by default the work directory's name."),
+        typer.Option(
+            "--name",
+            help="Publish as ace-NAME (networks: esper-NAME); default: the work directory's name.",
+        ),
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of a model of that name.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Install a certified potential into a rootstock root, as the model ace-NAME.
+    """Install a certified potential into a rootstock root, as the model ace-NAME or esper-NAME.
 
+    It is esper-NAME where the trainer was esper, ace-NAME otherwise.
     Then, in any ASE script: RootstockCalculator(root=ROOT, model="ace-NAME"). A potential
     that did not pass every gate is refused (exit code 1).
     """

@@ -32,6 +32,7 @@ from pyacemaker.parts.sources import PartError
 from pyacemaker.potential import PotentialError
 from pyacemaker.process import StoppedError
 from pyacemaker.structures import CorruptFileError
+from pyacemaker.trainer.base import TrainerError
 
 # Reasons that are somebody's to mend, told in their own words; anything else is a defect.
 _KNOWN = (
@@ -44,6 +45,7 @@ _KNOWN = (
     DynamicsError,
     GeneratorError,
     OracleError,
+    TrainerError,
     PseudopotentialError,
     ExecutionError,
 )

@@ -75,7 +75,8 @@ class ASEDynamics:
         potential = Potential.load(request.potential)
         start = starting_atoms(request)
         calculator = potential.calculator()
-        told = (SLOWER, *self._check_gamma(potential, calculator, start))
+        slower = (SLOWER,) if potential.manifest.form == "ace" else ()  # LAMMPS has no other
+        told = (*slower, *self._check_gamma(potential, calculator, start))
         empty_folder(workdir)
         start.calc = calculator
         with Trajectory(str(workdir / "snapshots.traj"), "w") as snapshots:

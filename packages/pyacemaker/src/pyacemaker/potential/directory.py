@@ -26,6 +26,7 @@ from pyacemaker.potential.manifest import (
     ACTIVE_SET,
     BASIS,
     FILES,
+    FILES_OF,
     MANIFEST,
     PRODUCT_FORM,
     SNIPPET,
@@ -33,6 +34,7 @@ from pyacemaker.potential.manifest import (
     PotentialError,
 )
 from pyacemaker.trainer.baseline import ZblBaseline
+from rootstock.environments.esper_env import GrownCalculator, read_directory
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Potential:
         """
         directory = Path(directory)
         manifest = Manifest.read(directory / MANIFEST)
-        for name in FILES:
+        for name in FILES_OF[manifest.form]:
             if name not in manifest.files:
                 raise PotentialError(f"{directory / MANIFEST} does not name {name}")
         for name, stated in manifest.files.items():
@@ -68,8 +70,10 @@ class Potential:
         """The elements it knows, in alphabetical order."""
         return self.manifest.elements
 
-    def calculator(self) -> HybridCalculator:
+    def calculator(self) -> HybridCalculator | GrownCalculator:
         """Return an ASE calculator on the labels' energy scale, with gamma in its results."""
+        if self.manifest.form == "esper":
+            return GrownCalculator(read_directory(self.directory))
         return HybridCalculator(
             self.directory / BASIS,
             self.directory / ACTIVE_SET,
@@ -102,6 +106,11 @@ class Potential:
         plugin_paths
             Shared objects that hold the pair styles, to be loaded first.
         """
+        if self.manifest.form == "esper":
+            raise PotentialError(
+                f"{self.directory}: LAMMPS has no pair style for an esper potential; publish it "
+                "and run it by rootstock (python -m rootstock.lammps), or by ASE"
+            )
         if not species:
             raise PotentialError("LAMMPS needs at least one atom type")
         check_elements(list(species), {e: i for i, e in enumerate(self.elements)})

@@ -17,6 +17,8 @@ ACTIVE_SET = "potential.asi"
 PRODUCT_FORM = "potential.yace"
 SNIPPET = "in.potential.lmp"
 FILES = (BASIS, ACTIVE_SET, PRODUCT_FORM, SNIPPET)
+NETWORK, WEIGHTS = "network.json", "network.safetensors"
+FILES_OF = {"ace": FILES, "esper": (NETWORK, WEIGHTS)}
 
 
 class PotentialError(RuntimeError):
@@ -30,6 +32,7 @@ class Manifest(BaseModel):
 
     format: Literal["pyacemaker-potential"] = "pyacemaker-potential"
     format_version: Literal[1] = 1
+    form: Literal["ace", "esper"] = "ace"
     elements: tuple[str, ...] = Field(min_length=1)
     cutoff_A: float = Field(gt=0.0)
     reference_energies_eV: dict[str, float]

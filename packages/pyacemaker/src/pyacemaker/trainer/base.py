@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
+
+if TYPE_CHECKING:
+    from pyacemaker.trainer.growing.decision import Diagnosis
 
 
 @dataclass(frozen=True)
@@ -47,4 +50,29 @@ class Trainer(Protocol):
         oracle's own scale. `reference_energies` are the isolated atoms' energies (eV),
         one for each element. `parent` is the potential of the cycle before, for
         trainers that can start from it. Raises TrainerError.
+        """
+
+
+@runtime_checkable
+class GrowingTrainer(Protocol):
+    """A trainer whose potentials can grow without changing what they are."""
+
+    def diagnose(self, metrics: Mapping[str, Any], complaints: Sequence[str]) -> Diagnosis:
+        """Say what limits the potential of a fit with these metrics.
+
+        `complaints`: what is still wrong in regions that have been sampled, one phrase each.
+        """
+
+    def grow(
+        self,
+        potential: Path,
+        train: Sequence[Atoms],
+        validation: Sequence[Atoms],
+        reference_energies: Mapping[str, float],
+        outdir: Path,
+        rng: np.random.Generator,
+    ) -> FitResult:
+        """Grow `potential`, fit it and write it into `outdir`; see `Trainer.fit`.
+
+        `metrics` has `growth`, with the `way` that was taken. Raises TrainerError.
         """

@@ -12,22 +12,23 @@ class TrainerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    backend: Literal["pacemaker", "ace-jax", "imported"] = Field(
+    backend: Literal["pacemaker", "ace-jax", "imported", "esper"] = Field(
         default="pacemaker",
         description="What fits. pacemaker: python-ace's basis and this program's own solver, or "
         "the `pacemaker` command (see `fit`). ace-jax: Bayesian linear ACE, its noise and prior by "
         "evidence, in an environment of its own. imported: nothing is fitted, the file named by "
-        "`potential` is used as it is.",
+        "`potential` is used as it is. esper: the same as `fit: esper`.",
     )
     potential: str | None = Field(
         default=None,
         description="A potential: .yaml, .yace or a potential directory. With backend imported, "
         "what is validated and run; with fit finnis-sinclair, what the first fit starts from.",
     )
-    fit: Literal["linear", "finnis-sinclair"] = Field(
+    fit: Literal["linear", "finnis-sinclair", "esper"] = Field(
         default="linear",
         description="linear: one least-squares solve, seconds. finnis-sinclair: the non-linear "
-        "fit by the pacemaker command, minutes.",
+        "fit by the pacemaker command, minutes. esper: networks on ACE descriptors that grow with "
+        "the campaign (needs `pip install pyacemaker[esper]`).",
     )
     cutoff_A: float | None = Field(
         default=None, gt=1.0, le=15.0, description="Reach of the potential in angstrom."
@@ -104,9 +105,52 @@ class TrainerSettings(BaseModel):
         description="Highest total degree (n + l over a term) of an ace-jax basis; the body order "
         "is `max_body_order`.",
     )
+    esper_channels: int = Field(
+        default=1,
+        ge=0,
+        le=4,
+        description="Size of the descriptor an esper fit begins with: 0 (6 radial functions, 2 "
+        "coupled) to 4 (14, 6); growth climbs from there.",
+    )
+    esper_width: int = Field(
+        default=8,
+        ge=1,
+        le=512,
+        description="Neurons in each hidden layer of a new esper fit.",
+    )
+    esper_activation: Literal["silu", "tanh"] = Field(
+        default="silu", description="Activation of esper's networks; both are smooth."
+    )
+    esper_operator: Literal["random", "gradmax", "net2wider"] = Field(
+        default="random", description="How esper chooses the weights of new neurons."
+    )
+    esper_epochs: int = Field(
+        default=60, ge=1, le=100_000, description="Passes over the labels in an esper fit."
+    )
+    esper_learning_rate: float = Field(
+        default=1e-2, gt=0.0, le=1.0, description="Highest step of Adam in an esper fit."
+    )
+    esper_label_noise_eV_per_A: float = Field(
+        default=0.005,
+        ge=0.0,
+        description="Error of the labels' own forces (eV/angstrom), below which esper never grows.",
+    )
+    esper_max_functions: int = Field(
+        default=400, ge=10, le=5000, description="Descriptor functions an esper potential may have."
+    )
+    esper_max_width: int = Field(
+        default=64, ge=1, le=4096, description="Neurons in a hidden layer esper may grow to."
+    )
     timeout_s: float = Field(
         default=4 * 3600.0, gt=0.0, description="Seconds after which an external fit is stopped."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _esper_by_either_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "esper" in (data.get("backend"), data.get("fit")):
+            return {**data, "backend": "esper", "fit": "esper"}
+        return data
 
     @model_validator(mode="after")
     def _imported_needs_a_file(self) -> TrainerSettings:

@@ -1,0 +1,1 @@
+"""The trainer `esper`: networks on ACE descriptors that grow with the campaign."""
