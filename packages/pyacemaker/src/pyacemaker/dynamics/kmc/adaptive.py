@@ -91,7 +91,7 @@ class AdaptiveKMC:
             return KMCResult(
                 status=status,  # type: ignore[arg-type]
                 frame=frame,
-                states=tuple(table.states()),
+                states=tuple(s for s in table.states() if s.potential == request.landscape.name),
                 searches=tuple(table.searches()),
                 hops=hops,
                 time_s=walk.time_s,

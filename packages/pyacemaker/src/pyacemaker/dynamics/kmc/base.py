@@ -39,8 +39,9 @@ class KMCResult:
 
     `status` is `completed` (all hops made), `halted` (gamma crossed the threshold; `frame`
     is that structure, with the array `gamma`) or `failed` (no way out was found, or a time
-    limit; `message` says what). `frame` is otherwise where the walk stands. `hops` are those
-    made with this very potential; `time_s` is the clock over the whole time line.
+    limit; `message` says what). `frame` is otherwise where the walk stands. `states` are those
+    known with this very potential, `hops` those made with it; `time_s` is the clock over the
+    whole time line.
     """
 
     status: Literal["completed", "halted", "failed"]
