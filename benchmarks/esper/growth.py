@@ -43,8 +43,8 @@ def configurations(task: str, source: str, seed: int) -> dict[str, Config]:
         kind, first, final, epochs, at, rate = "mlp", [8, 8], [32, 32], 60, [24, 42], 3e-3
         operators = WIDENED
     else:
-        kind, first, final, epochs, at, rate = "cnn", [8, 16], [16, 32], 6, [2, 4], 3e-3
-        operators = ("gradmax", "random")
+        kind, first, final, epochs, at, rate = "cnn", [8, 16], [16, 32], 24, [10, 17], 1e-2
+        operators = ("gradmax", "net2wider", "random")
     base = {
         "data": {"source": source},
         "training": {"epochs": epochs, "learning_rate": rate, "seed": seed},
@@ -68,11 +68,16 @@ def configurations(task: str, source: str, seed: int) -> dict[str, Config]:
             newborn_boost=2.0,
             newborn_steps=100,
         )
-    if task == "digits":
-        for name, chooser in (("seeds", "gradient"), ("seeds-random", "random")):
-            arms[name] = arm(
-                first, kind="seeds", trigger="epochs", at_epochs=[12, 30], chooser=chooser
-            )
+    more = {} if task == "digits" else {"width": 32, "training_steps": 250, "grafting_steps": 250}
+    for name, chooser in (("seeds", "gradient"), ("seeds-random", "random")):
+        arms[name] = arm(
+            first,
+            kind="seeds",
+            trigger="epochs",
+            at_epochs=[12, 30] if task == "digits" else [6, 14],
+            chooser=chooser,
+            **more,
+        )
     return arms
 
 
