@@ -77,7 +77,7 @@ class Bus(Protocol):
         ...
 
     def resend(self, letter: DeadLetter) -> str:
-        """Append a dead letter to the log again, and take it from the dead; returns the position."""
+        """Append a dead letter to the log again, take it from the dead; returns the position."""
         ...
 
     def replay(self, topic: str, after: str = "") -> Iterator[tuple[str, Envelope]]:

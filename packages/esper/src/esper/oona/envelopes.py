@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-VERSION = 1
-
 
 class EnvelopeError(ValueError):
     """A message that is none of ours."""
@@ -93,7 +91,7 @@ class Envelope(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
     id: Annotated[str, Field(min_length=1, max_length=200)]
     source: str
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))

@@ -139,4 +139,13 @@ def _export(
         return None, [Check(name="export", passed=False, found=reason[0][:300])]
 
 
-__all__ = ["PIPELINE", "PROGRAM", "WEIGHTS", "Kernel", "Target", "blueprint_id", "forge", "kernel_id"]
+__all__ = [
+    "PIPELINE",
+    "PROGRAM",
+    "WEIGHTS",
+    "Kernel",
+    "Target",
+    "blueprint_id",
+    "forge",
+    "kernel_id",
+]

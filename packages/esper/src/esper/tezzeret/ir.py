@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-IR_VERSION = 1
 INPUT = "input"
 MAX_NODES = 64
 MAX_SIZE = 16384
@@ -119,7 +118,7 @@ class Blueprint(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ir: Literal[1] = IR_VERSION
+    ir: Literal[1] = 1
     name: _Title
     site: Literal["any", "image", "sequence"] = "any"
     description: Annotated[str, Field(max_length=2000)] = ""
@@ -135,7 +134,9 @@ class Blueprint(BaseModel):
                 raise ValueError(f"node '{node.name}' is there twice")
             for source in node.inputs:
                 if source not in known:
-                    raise ValueError(f"node '{node.name}' reads '{source}', which no node before is")
+                    raise ValueError(
+                        f"node '{node.name}' reads '{source}', which no node before is"
+                    )
             needed = {"conv2d": "image", "attention": "sequence"}.get(node.op)
             if needed is not None and self.site != needed:
                 raise ValueError(f"node '{node.name}': {node.op} needs site '{needed}'")
@@ -196,7 +197,9 @@ def resolve(blueprint: Blueprint, features: int, width: int) -> dict[str, int]:
                         )
                 case Attention():
                     if taken[0] % node.heads:
-                        raise BlueprintError(f"{taken[0]} features do not part into {node.heads} heads")
+                        raise BlueprintError(
+                            f"{taken[0]} features do not part into {node.heads} heads"
+                        )
                     sizes[node.name] = taken[0]
                 case Combine() if len(set(taken)) > 1:
                     raise BlueprintError(f"{node.op} of {' and '.join(map(str, taken))} features")
@@ -206,7 +209,7 @@ def resolve(blueprint: Blueprint, features: int, width: int) -> dict[str, int]:
             raise BlueprintError(f"node '{node.name}': {error}") from None
     if sizes[blueprint.output] != features:
         raise BlueprintError(
-            f"output '{blueprint.output}' has {sizes[blueprint.output]} features, the site {features}"
+            f"output '{blueprint.output}' has {sizes[blueprint.output]} features, not {features}"
         )
     return sizes
 

@@ -47,7 +47,7 @@ class SelfAttention(nn.Module):
         return self.leave(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
-_POINTWISE = {
+_POINTWISE: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "silu": functional.silu,
     "relu": functional.relu,
@@ -77,7 +77,9 @@ class BlueprintModule(nn.Module):
         try:
             sizes = resolve(blueprint, shape.features, width)
         except BlueprintError as error:
-            raise UnsuitableError(f"the blueprint '{blueprint.name}' does not fit: {error}") from None
+            raise UnsuitableError(
+                f"the blueprint '{blueprint.name}' does not fit: {error}"
+            ) from None
         self.axis = shape.axis
         self.sequence = blueprint.site == "sequence"
         self.nodes = nn.ModuleDict()
@@ -139,7 +141,7 @@ class BlueprintModule(nn.Module):
         return values[self.output]
 
 
-def factory(blueprint: Blueprint) -> Callable[[SiteShape, int], nn.Module]:
+def factory(blueprint: Blueprint) -> functools.partial[BlueprintModule]:
     """Return what Kasmina calls to build a branch: (SiteShape, width) -> module."""
     return functools.partial(BlueprintModule, blueprint)
 

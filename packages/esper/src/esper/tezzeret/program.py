@@ -52,8 +52,8 @@ _ARGUMENTS = frozenset(
 )  # fmt: skip
 _SYMBOL = re.compile(r"^[su]\d{1,4}$")
 _EXPRESSION = re.compile(  # sums and products of sizes and whole numbers, as sympy writes them
-    r"^(?:Symbol\('[su]\d{1,4}', positive=True, integer=True\)|Integer\(-?\d{1,9}\)|Mul\(|Add\(|\)|, )"
-    r"{1,60}$"
+    r"^(?:Symbol\('[su]\d{1,4}', positive=True, integer=True\)"
+    r"|Integer\(-?\d{1,9}\)|Mul\(|Add\(|\)|, ){1,60}$"
 )
 _FORMAT = "esper-program-1"
 _MAX_BYTES = 8 * 2**20
@@ -70,7 +70,9 @@ class _Functional(nn.Module):
         return torch.func.functional_call(self.hidden[0], weights, (h,))  # type: ignore[no-any-return]
 
 
-def example(shape: SiteShape, blueprint_site: str, batch: int, generator: torch.Generator) -> Tensor:
+def example(
+    shape: SiteShape, blueprint_site: str, batch: int, generator: torch.Generator
+) -> Tensor:
     """Return an activation as it might be at the site; sizes that no constant is equal to."""
     if shape.spatial == 2:
         size: tuple[int, ...] = (batch, shape.features, 9, 7)
@@ -134,7 +136,9 @@ def from_json(content: bytes) -> torch.export.ExportedProgram:
     try:
         return torch.export.load(io.BytesIO(_archive(json.dumps(graph))))
     except Exception as error:  # torch raises whatever it stumbles over
-        raise KernelError(f"the program cannot be read by torch {torch.__version__}: {error}") from None
+        raise KernelError(
+            f"the program cannot be read by torch {torch.__version__}: {error}"
+        ) from None
 
 
 def _archive(graph: str) -> bytes:

@@ -90,7 +90,9 @@ def _sow(run: Run, config: Config, data: DataSet) -> bool:
     taken = sum(at_work(s) or s.state is State.FOSSILIZED for s in model.lives())
     if taken >= growth.max_seeds or any(at_work(s) for s in model.lives()):
         return False
-    blueprints = ("conv", "bottleneck") if config.network.kind == "cnn" else ("bottleneck",)
+    blueprints = run.blueprints or (
+        ("conv", "bottleneck") if config.network.kind == "cnn" else ("bottleneck",)
+    )
     operator = ResidualBlock()
     proposals = operator.propose(model, growth.width, blueprints)
     if not proposals:

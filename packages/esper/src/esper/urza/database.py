@@ -33,7 +33,9 @@ def connect(url: str) -> Engine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite(parsed)
         if parsed.get_backend_name() != "postgresql":
-            raise LibraryError(f"{parsed.render_as_string()}: use sqlite:///FILE or postgresql://...")
+            raise LibraryError(
+                f"{parsed.render_as_string()}: use sqlite:///FILE or postgresql://..."
+            )
         return create_engine(
             parsed,
             pool_pre_ping=True,  # a server that was restarted is noticed before a query
@@ -75,9 +77,9 @@ def transaction(engine: Engine, *, write: bool = False) -> Iterator[Session]:
 
     Raises LibraryError where the database cannot be reached.
     """
-    with told(engine), Session(engine.execution_options(esper_write=write)) as session:
-        with session.begin():
-            yield session
+    bound = engine.execution_options(esper_write=write)
+    with told(engine), Session(bound) as session, session.begin():
+        yield session
 
 
 @contextlib.contextmanager

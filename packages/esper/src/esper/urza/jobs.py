@@ -38,6 +38,9 @@ def request(library: Library, blueprint: str, target: Target) -> Job:
                 session.flush()
         except IntegrityError:
             row = session.scalars(select(JobRow).where(JobRow.kernel == key)).one()
+            if row.state == "failed":  # asked for again
+                row.state, row.attempts, row.error = "queued", 0, None
+                session.flush()
         return Job.model_validate(row)
 
 

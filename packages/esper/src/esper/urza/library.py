@@ -30,6 +30,10 @@ from esper.urza.tables import ArtifactRow, BlueprintRow, GraftRow, KernelRow
 _Row = TypeVar("_Row", BlueprintRow, KernelRow, GraftRow)
 
 
+class NotThereError(LibraryError):
+    """The library can be reached, and does not hold what is asked."""
+
+
 class Library:
     """A database and a store of artifacts. Safe to use from many processes at once.
 
@@ -99,9 +103,10 @@ class Library:
 
     def _find_blueprint(self, session: Session, which: str) -> BlueprintRow:
         by_name = select(BlueprintRow).where(BlueprintRow.name == which)
-        row = session.get(BlueprintRow, which) or session.scalars(
-            by_name.order_by(BlueprintRow.created.desc()).limit(1)
-        ).first()
+        row = (
+            session.get(BlueprintRow, which)
+            or session.scalars(by_name.order_by(BlueprintRow.created.desc()).limit(1)).first()
+        )
         if row is None and len(which) >= 8 and which.isalnum():
             query = select(BlueprintRow).where(BlueprintRow.id.startswith(which)).limit(2)
             rows = session.scalars(query).all()
@@ -109,13 +114,13 @@ class Library:
         if row is None:
             names = session.scalars(select(BlueprintRow.name).distinct().limit(20)).all()
             there = f"there are {', '.join(sorted(names))}" if names else "it holds none yet"
-            raise LibraryError(f"the library has no blueprint {which!r}; {there}")
+            raise NotThereError(f"the library has no blueprint {which!r}; {there}")
         return row
 
     # Kernels
 
     def add_kernel(self, kernel: Kernel) -> KernelRecord:
-        """Keep a kernel, its blueprint and its artifacts; one that failed is kept with its checks."""
+        """Keep a kernel, its blueprint and its artifacts; one that failed with its checks alone."""
         self.add_blueprint(kernel.blueprint)
         stored = {name: self._put(content) for name, content in kernel.artifacts.items()}
         with transaction(self.engine, write=True) as session:
@@ -153,7 +158,7 @@ class Library:
         with transaction(self.engine) as session:
             row = session.get(KernelRow, key)
             if row is None:
-                raise LibraryError(f"the library has no kernel {key!r}")
+                raise NotThereError(f"the library has no kernel {key!r}")
             return self._record(session, row)
 
     def query(self, query: KernelQuery) -> list[KernelRecord]:
@@ -181,19 +186,18 @@ class Library:
         """Return the kernel for this machine; it is made if the library has none."""
         try:
             return self.kernel(kernel_id(blueprint, target))
-        except LibraryError as error:
-            if "has no kernel" not in str(error):
-                raise
-        return self.add_kernel(forge(blueprint, target))
+        except NotThereError:
+            return self.add_kernel(forge(blueprint, target))
 
     def artifact(self, key: str, name: str) -> bytes:
         """Return an artifact of a kernel, compared with its sha256. Raises LibraryError."""
         with transaction(self.engine) as session:
             row = session.get(ArtifactRow, (key, name))
-        if row is None:
-            raise LibraryError(f"kernel {key!r} has no artifact {name!r}")
+            sha256 = row.sha256 if row else None
+        if sha256 is None:
+            raise NotThereError(f"kernel {key!r} has no artifact {name!r}")
         try:
-            return self.store.get(row.sha256)
+            return self.store.get(sha256)
         except StoreError as error:
             raise LibraryError(f"kernel {key[:12]}, {name}: {error}") from None
 
@@ -261,7 +265,7 @@ class Library:
         key = hashlib.sha256("\n".join((kernel, run, site, sha256)).encode()).hexdigest()
         with transaction(self.engine, write=True) as session:
             if session.get(KernelRow, kernel) is None:
-                raise LibraryError(f"the library has no kernel {kernel!r}")
+                raise NotThereError(f"the library has no kernel {kernel!r}")
             row = session.get(GraftRow, key) or _insert(
                 session,
                 GraftRow(
@@ -338,4 +342,4 @@ def _insert(session: Session, row: _Row, key: str) -> _Row:
     return row
 
 
-__all__ = ["PROGRAM", "WEIGHTS", "Library", "LibraryError"]
+__all__ = ["PROGRAM", "WEIGHTS", "Library", "LibraryError", "NotThereError"]

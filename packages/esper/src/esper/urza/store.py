@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
-import fsspec
+import fsspec  # type: ignore[import-untyped]
 
 from esper.files import write_whole
 

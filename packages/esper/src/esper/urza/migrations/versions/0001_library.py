@@ -19,7 +19,9 @@ def upgrade() -> None:
         sa.Column("parent", sa.String(64)),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_blueprints"),
-        sa.ForeignKeyConstraint(["parent"], ["blueprints.id"], name="fk_blueprints_parent_blueprints"),
+        sa.ForeignKeyConstraint(
+            ["parent"], ["blueprints.id"], name="fk_blueprints_parent_blueprints"
+        ),
     )
     op.create_index("ix_blueprints_name", "blueprints", ["name"])
     op.create_table(
@@ -40,7 +42,9 @@ def upgrade() -> None:
         sa.Column("forward_us", sa.Float()),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_kernels"),
-        sa.ForeignKeyConstraint(["blueprint"], ["blueprints.id"], name="fk_kernels_blueprint_blueprints"),
+        sa.ForeignKeyConstraint(
+            ["blueprint"], ["blueprints.id"], name="fk_kernels_blueprint_blueprints"
+        ),
     )
     op.create_index("ix_kernels_blueprint", "kernels", ["blueprint"])
     op.create_index("ix_kernels_status", "kernels", ["status"])

@@ -25,7 +25,9 @@ def upgrade() -> None:
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
         sa.UniqueConstraint("kernel", name="uq_jobs_kernel"),
-        sa.ForeignKeyConstraint(["blueprint"], ["blueprints.id"], name="fk_jobs_blueprint_blueprints"),
+        sa.ForeignKeyConstraint(
+            ["blueprint"], ["blueprints.id"], name="fk_jobs_blueprint_blueprints"
+        ),
     )
     op.create_index("ix_jobs_next", "jobs", ["state", "id"])
 
