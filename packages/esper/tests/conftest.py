@@ -41,9 +41,18 @@ def wait_for(ready: Callable[[], bool], process: subprocess.Popen[bytes], what: 
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free, as is the one 10000 above it (SeaweedFS takes both)."""
+    for port in range(20000 + os.getpid() % 9000, 40000):
+        with socket.socket() as probe, socket.socket() as other, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 10000))
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise RuntimeError("no port is free")
+
+
+_given: set[int] = set()
 
 
 def answers(port: int) -> bool:
@@ -186,7 +195,8 @@ def s3(request: pytest.FixtureRequest) -> Iterator[str]:
         process = subprocess.Popen(
             [
                 weed, "server", f"-dir={folder}", "-ip=127.0.0.1", f"-master.port={ports[0]}",
-                f"-volume.port={ports[1]}", f"-filer.port={ports[2]}", "-s3", f"-s3.port={ports[3]}",
+                f"-volume.port={ports[1]}", f"-filer.port={ports[2]}", "-s3",
+                f"-s3.port={ports[3]}",
                 f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=16",
                 "-volume.max=8",
             ],

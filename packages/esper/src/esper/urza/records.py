@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from esper.tezzeret.checks import Check
 from esper.tezzeret.forge import Target
 from esper.tezzeret.ir import Blueprint
 from esper.tezzeret.measure import Cost
+
+
+def _utc(value: datetime) -> datetime:  # SQLite gives times back without their zone
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+_Time = Annotated[datetime, AfterValidator(_utc)]
 
 
 class _Record(BaseModel):
@@ -23,7 +30,7 @@ class BlueprintRecord(_Record):
     id: str
     name: str
     parent: str | None
-    created: datetime
+    created: _Time
     ir: Blueprint
 
 
@@ -47,7 +54,7 @@ class KernelRecord(_Record):
     isa: str
     checks: list[Check]
     cost: Cost | None
-    created: datetime
+    created: _Time
     artifacts: list[Artifact] = []
 
 
@@ -82,7 +89,7 @@ class GraftRecord(_Record):
     weights: str
     contribution: float | None
     parent: str | None
-    created: datetime
+    created: _Time
 
 
 class Lineage(_Record):
