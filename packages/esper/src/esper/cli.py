@@ -180,3 +180,7 @@ library_commands.register(app)
 def main() -> None:
     """Run the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()
