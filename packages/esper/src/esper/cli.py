@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import esper
-from esper import library_commands
+from esper import library_commands, policy_commands
 from esper.config import ConfigError, load_config
 from esper.files import AlreadyLockedError
 from esper.terminal import JsonFlag, refuse, stderr, stdout, warn
@@ -175,6 +175,7 @@ def _share(value: float | None) -> str:
 
 
 library_commands.register(app)
+app.add_typer(policy_commands.policy_app, name="policy")
 
 
 def main() -> None:

@@ -70,7 +70,9 @@ class GrowthConfig(_Section):
     all is chosen by chance.
     For `seeds`: `width` of a branch, at most `max_seeds`; steps spent in each state; `schedule` of
     alpha; a seed stays if its contribution to the validation loss is above `rent` (loss per
-    parameter added, relative to the host's). `chooser`: by gradient, or by chance.
+    parameter added, relative to the host's). `chooser`: by gradient, by chance, or by a
+    learnt `policy` (a file of `esper policy learn`), which must have passed its gate unless
+    `unproven` is true.
     `blueprints` are what may grow: esper's own, or those of the library by name or id; by default
     those that fit the network.
     """
@@ -94,7 +96,9 @@ class GrowthConfig(_Section):
     embargo_steps: Annotated[int, Field(ge=0)] = 200
     schedule: Literal["linear", "cosine", "sigmoid"] = "cosine"
     rent: Annotated[float, Field(ge=0)] = 0.01
-    chooser: Literal["gradient", "random"] = "gradient"
+    chooser: Literal["gradient", "random", "policy"] = "gradient"
+    policy: str = ""
+    unproven: bool = False
     blueprints: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -103,6 +107,8 @@ class GrowthConfig(_Section):
             raise ValueError("'widen' needs final_widths, such as [32, 32]")
         if self.kind != "none" and self.trigger == "epochs" and not self.at_epochs:
             raise ValueError("the trigger 'epochs' needs at_epochs, such as [5, 10]")
+        if self.chooser == "policy" and not self.policy:
+            raise ValueError("the chooser 'policy' needs policy, a file of `esper policy learn`")
         return self
 
 

@@ -18,6 +18,7 @@ from esper.lifecycle import State
 from esper.oona.base import Bus, BusError
 from esper.oona.open import open_bus
 from esper.tolaria import growing
+from esper.tolaria.choosing import policy_of
 from esper.tolaria.data import DataSet, Split, batches, load
 from esper.tolaria.governor import TrainingError, diverged
 from esper.tolaria.library import prepare, run_name
@@ -63,12 +64,13 @@ def _train(
     bus: Bus | None,
 ) -> Run:
     blueprints = prepare(config, workdir)
+    policy = policy_of(config, folder or Path(), workdir)
     teller = _teller(config, workdir, bus)
     data = data or load(config.data, folder or Path(), config.training.seed)
     checkpoint = workdir / CHECKPOINT if workdir else None
     resumed = checkpoint is not None and checkpoint.exists()
     run = load_run(checkpoint, config, data) if checkpoint and resumed else begin(config, data)
-    run.blueprints = blueprints
+    run.blueprints, run.policy = blueprints, policy
     costs: dict[Any, int] = {}
     snapshot = capture(run)
 
@@ -82,6 +84,7 @@ def _train(
             why = diverged(loss, run.recent, config.governor.factor, config.governor.window)
             if why is not None:
                 run = _roll_back(run, snapshot, why, config, data)
+                run.policy = policy
                 break
             run.losses.append(loss)
             run.recent = [*run.recent, loss][-config.governor.window :]

@@ -17,6 +17,7 @@ from esper.growth.boost import NewbornBoost
 from esper.kasmina import MorphableModel, wrap
 from esper.kasmina.blueprints import build
 from esper.lifecycle import WITH_BRANCH, Seed, State
+from esper.tamiyo.policy import Policy
 from esper.tolaria.data import DataSet
 from esper.tolaria.governor import TrainingError
 from esper.tolaria.networks import build_network, widths_of
@@ -31,7 +32,8 @@ class Run:
     `epoch` and `batch` are the position in the data (the batch that comes next); `losses` the
     training losses of this epoch; `recent` those the governor looks at; `grown` counts growth
     events; `since` is the number of epochs that were finished at the last one; `blueprints` what
-    may grow, as Kasmina knows it; `untold` the messages that the bus did not take, and why.
+    may grow, as Kasmina knows it; `policy` chooses, where one was learnt; `untold` counts the
+    messages that the bus did not take.
     """
 
     model: MorphableModel
@@ -50,10 +52,11 @@ class Run:
     learning_rate: float = 0.0
     losses: list[float] = field(default_factory=list)
     recent: list[float] = field(default_factory=list)
+    policy: Policy | None = None
     untold: int = 0
     bus_failure: str | None = None
     history: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {"epochs": [], "events": []}
+        default_factory=lambda: {"epochs": [], "events": [], "decisions": []}
     )
 
     def note(self, kind: str, **what: Any) -> None:
