@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.stats import t as student
 
 RIVALS = ("gradient", "random")
 MIN_SEEDS = 5
@@ -59,6 +58,8 @@ def judge(accuracies: Mapping[str, Mapping[int, float]], task: str = "") -> Gate
 
     Raises ValueError if the seeds are not the same, or fewer than two.
     """
+    from scipy.stats import t as student  # noqa: PLC0415 - a second to import, and used here alone
+
     mine = accuracies["policy"]
     found = []
     for rival in RIVALS:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from esper.config import Config
 from esper.files import write_whole
@@ -20,8 +20,9 @@ from esper.tezzeret.ir import Blueprint, blueprint_id, parse_blueprint
 from esper.tezzeret.module import factory, weights_to_bytes
 from esper.tolaria.governor import TrainingError
 from esper.tolaria.run import Run
-from esper.urza.database import LibraryError
-from esper.urza.library import Library
+
+if TYPE_CHECKING:
+    from esper.urza.library import Library
 
 FROZEN = "blueprints.json"
 
@@ -73,6 +74,8 @@ def _thaw(path: Path) -> dict[str, Blueprint]:
 def _look_up(config: Config, name: str) -> Blueprint:
     if name in BUILTIN:
         return BUILTIN[name]
+    from esper.urza.library import LibraryError  # noqa: PLC0415 - a database only where it is used
+
     try:
         return open_library(config).blueprint(name).ir
     except LibraryError as error:
@@ -83,6 +86,8 @@ def _look_up(config: Config, name: str) -> Blueprint:
 
 def open_library(config: Config) -> Library:
     """Open the library of a training. Raises LibraryError."""
+    from esper.urza.library import Library  # noqa: PLC0415
+
     return Library.open(config.library.url or None, config.library.store or None)
 
 
