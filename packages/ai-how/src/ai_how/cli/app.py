@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import ai_how
-from ai_how.cli import clusters, jobs
+from ai_how.cli import clusters, jobs, looking
 from ai_how.cli.base import EXIT_CODES_HELP, EXIT_USAGE, ClusterYaml, JsonFlag, refusing, tell
 from ai_how.cli.gpus import gpu_app
 
@@ -154,6 +154,7 @@ def _interrupt(_: int, __: FrameType | None) -> None:
 
 clusters.register(app)
 jobs.register(app)
+looking.register(app)
 app.add_typer(gpu_app, name="gpu")
 
 

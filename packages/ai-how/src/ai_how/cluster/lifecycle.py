@@ -23,12 +23,14 @@ from ai_how.config.load import load_cluster, parse_cluster
 from ai_how.config.yaml_lines import read_text
 from ai_how.drivers.base import Driver, DriverError, Say
 from ai_how.drivers.process import ProcessDriver
+from ai_how.gpu.owners import allocate, owners, release
 from ai_how.plan.conflicts import Claim
 from ai_how.plan.host import this_host
 from ai_how.plan.plan import Plan, make_plan, refuse_conflicts
 from ai_how.slurm.commands import NodeState, SlurmError, ask, node_states
 
 _VERIFY_S = 60.0
+_VERIFY_JOB = "ai-how-verify"
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,15 @@ def name_of(cluster: str) -> str:
 
 
 def claims(but: str) -> list[Claim]:
-    """Return what the clusters of this user hold, `but` one. Processes hold nothing."""
-    found = []
+    """Return what the clusters of this user hold, `but` one. Processes hold nothing.
+
+    A GPU that was given by hand is held too (`ai-how gpu allocate`).
+    """
+    found = [
+        Claim(owner.cluster, pci=(owner.address,))
+        for owner in owners().values()
+        if owner.cluster != but
+    ]
     for name in known_clusters():
         if name == but:
             continue
@@ -138,6 +147,7 @@ def up(cluster: str, say: Say) -> Status:
         if missing := driver.missing():
             raise DriverError("; ".join(missing))
         write_state(state)
+        allocate(_devices(plan), plan.name)
         driver.up(plan, state.off, say)
         state.verified = _verify(plan, driver, say)
         write_state(state)
@@ -187,6 +197,7 @@ def destroy(cluster: str) -> bool:
         state = _undamaged(name)
         # Without a state (a destroy that was killed) there can be no more than processes.
         (driver_of(state) if state else ProcessDriver(folder)).destroy()
+        release(cluster=name)
         forget(folder)
     return True
 
@@ -201,11 +212,14 @@ def status(cluster: str) -> Status:
     running = driver.running()
     problems = driver.faults() if state.wanted == "up" else []
     states: dict[str, NodeState] = {}
-    if "controller" in running and not problems:
+    if state.wanted == "up":
+        problems += driver.node_faults(plan, state.off)
+    if "controller" in running:
         try:
             states = node_states(driver.environment())
         except SlurmError as error:
-            problems.append(str(error))
+            if not problems:  # else it is their consequence
+                problems.append(str(error))
     head = NodeStatus(plan.controller.name, "controller", "controller" in running, "", "", "")
     nodes = [head]
     for node in plan.compute:
@@ -248,6 +262,11 @@ def known_node(plan: Plan, name: str) -> str:
     return roles[name]
 
 
+def _devices(plan: Plan) -> list[str]:
+    """Return the PCI devices of this machine that the nodes take."""
+    return [address for node in plan.nodes for address in node.pci]
+
+
 def _undamaged(name: str) -> ClusterState | None:
     """Return a state, or None where it cannot be read: it is written anew, or removed."""
     try:
@@ -271,6 +290,8 @@ def _known(plan: Plan, names: Sequence[str]) -> None:
 def _verify(plan: Plan, driver: Driver, say: Say) -> dict[str, Any] | None:
     """Run a job on every idle node of the default partition, with a GPU where all have one."""
     environment = driver.environment()
+    # One of an `up` that was killed, or of before a power cut, would hold its nodes for ever.
+    ask(["scancel", "--quiet", f"--name={_VERIFY_JOB}"], environment)
     queue = next(queue for queue in plan.partitions if queue.default)
     states = node_states(environment)
     idle = [n for n in plan.compute if n.name in queue.nodes and _idle(states.get(n.name))]
@@ -289,7 +310,7 @@ def _verify(plan: Plan, driver: Driver, say: Say) -> dict[str, Any] | None:
         f"--nodelist={','.join(node.name for node in idle)}",
         "--mem=1",
         "--time=1",
-        "--job-name=ai-how-verify",
+        f"--job-name={_VERIFY_JOB}",
         *gres,
         "sh",
         "-c",

@@ -23,7 +23,16 @@ from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
 from ai_how.drivers.daemons import Daemon, daemons_of, end, end_jobs, start
-from ai_how.drivers.ports import are_free, free_base, preferred_base
+from ai_how.drivers.ports import are_free, choosing, free_base, preferred_base
+from ai_how.drivers.process_faults import (
+    disk_faults,
+    key_faults,
+    mend_disks,
+    mend_key,
+    set_state_aside,
+    sign_key,
+    unreadable_state,
+)
 from ai_how.files import write_whole
 from ai_how.plan.plan import Plan
 from ai_how.slurm.commands import NodeState, SlurmError, ask, node_states, resume, set_down
@@ -38,6 +47,7 @@ _PROGRAMS = {
 }
 _LONGEST_FOLDER = 80  # a socket's path has at most 107 bytes (unix(7))
 _READY_S = 60.0
+_SURVIVES_S = 30.0  # it answers, or ends because it cannot read its state, long before
 _AT_ONCE = 8  # daemons started at the same time
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Where no device can be made, these stand for GPUs: they exist everywhere and harm nothing.
@@ -98,6 +108,11 @@ class ProcessDriver:
             found.append("munged does not answer; `ai-how up` starts it anew")
         return found
 
+    def node_faults(self, plan: Plan, off: Sequence[str]) -> list[str]:
+        """Return what is wrong though all daemons run: the munge key, full disks."""
+        names = [node.name for node in plan.compute if node.name not in off]
+        return [*key_faults(self.folder), *disk_faults(self.folder, names)]
+
     def up(self, plan: Plan, off: Sequence[str], say: Say) -> None:
         """Make all that the plan wants, and start every node but `off`. Raises DriverError."""
         if missing := self.missing():
@@ -107,14 +122,28 @@ class ProcessDriver:
         for private in ("etc/keys", "state"):
             (self.folder / private).mkdir(exist_ok=True)
             (self.folder / private).chmod(0o700)
-        site = self._site(plan)
-        if self._configure(plan, site):
-            say("configuration changed: daemons are started anew")
-            self._end(lambda daemon: daemon.program != "munged")
-        self._munge(say)
-        if running_though_off := [name for name in self.running() if name in off]:
-            self.stop(running_though_off)
-        self._daemons(plan, off, say)
+        try:
+            claim = choosing()
+        except OSError as error:
+            raise DriverError(str(error)) from None
+        with claim:
+            site = self._site(plan)
+            if self._configure(plan, site):
+                say("configuration changed: daemons are started anew")
+                self._end(lambda daemon: daemon.program != "munged")
+            if mend_key(self.folder, say):
+                self._end(lambda _: True)
+            self._munge(say)
+            sign_key(self.folder)
+            mended = mend_disks(
+                self.folder, [n.name for n in plan.compute if n.name not in off], say
+            )
+            if running_though_off := [name for name in self.running() if name in off]:
+                self.stop(running_though_off)
+            self._daemons(plan, off, say)
+        if mended:
+            with contextlib.suppress(SlurmError):
+                resume(mended, self.environment())
         self._until_ready(plan, off, say)
 
     def stop(self, names: Sequence[str]) -> None:
@@ -171,6 +200,17 @@ class ProcessDriver:
             return subprocess.run(list(command), env=environment, check=False).returncode
         except OSError as error:
             raise DriverError(f"{command[0]}: {error.strerror}") from None
+
+    def ssh_command(self, node: str) -> list[str]:
+        """Return a shell here in the node's environment: the node is this machine.
+
+        Words after it are given to the shell as ssh would give them to a remote one.
+        """
+        shell = (
+            'if [ $# -eq 0 ]; then exec "${SHELL:-/bin/sh}"; fi; exec "${SHELL:-/bin/sh}" -c "$*"'
+        )
+        own = [f"SLURM_CONF={self.conf}", f"SLURMD_NODENAME={node}"]
+        return ["env", *own, "sh", "-c", shell, node]
 
     def logs(self, node: str) -> list[Path]:
         """Return the log files of a node; `controller` has slurmctld's and munged's."""
@@ -266,9 +306,7 @@ class ProcessDriver:
     def _daemons(self, plan: Plan, off: Sequence[str], say: Say) -> None:
         environment, log = self._daemon_environment(), self.folder / "log"
         if not self._by_program("slurmctld"):
-            command = ["slurmctld", "-f", str(self.conf)]
-            start(command, environment, log / "start-slurmctld.log")
-            say("slurmctld runs")
+            self._slurmctld(environment, say)
         have = {daemon.node for daemon in self._by_program("slurmd")}
         wanted = [node.name for node in plan.compute if node.name not in off]
         strangers = have - {node.name for node in plan.compute}
@@ -283,6 +321,26 @@ class ProcessDriver:
             list(pool.map(start_node, new))  # raises the first failure
         if new:
             say(f"{len(new)} slurmd started")
+
+    def _slurmctld(self, environment: dict[str, str], say: Say) -> None:
+        """Start slurmctld; where it cannot read what it saved, without that."""
+        command, log = ["slurmctld", "-f", str(self.conf)], self.folder / "log"
+        before = _size(log / "slurmctld.log")
+        start(command, environment, log / "start-slurmctld.log")
+        until = time.monotonic() + _SURVIVES_S
+        while time.monotonic() < until and self._by_program("slurmctld"):
+            if _answers(self.environment()):
+                say("slurmctld runs")
+                return
+            time.sleep(0.02)
+        if self._by_program("slurmctld"):
+            say("slurmctld runs")
+            return
+        if _size(log / "slurmctld.log") <= before or not unreadable_state(log / "slurmctld.log"):
+            raise DriverError(f"slurmctld ended at once; see {log / 'slurmctld.log'}")
+        aside = set_state_aside(self.folder / "state")
+        say(f"slurmctld cannot read its state: begun anew, jobs are forgotten; {aside} keeps it")
+        start(command, environment, log / "start-slurmctld.log")
 
     def _until_ready(self, plan: Plan, off: Sequence[str], say: Say) -> None:
         wanted = {node.name for node in plan.compute if node.name not in off}
@@ -371,6 +429,18 @@ def _written_by_others(folder: Path) -> Path | None:
             if mode & 0o022 and not mode & stat.S_ISVTX:
                 return path
     return None
+
+
+def _answers(environment: Mapping[str, str]) -> bool:
+    try:
+        ask(["scontrol", "ping"], environment, limit_s=5)
+    except SlurmError:
+        return False
+    return True
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _munge_answers(munge_socket: Path) -> bool:
