@@ -49,6 +49,7 @@ def train(
     Raises DataError and TrainingError, and AlreadyLockedError if another process is at work in
     `workdir`.
     """
+    data = data or load(config.data, folder or Path(), config.training.seed)
     if workdir is None:
         return _train(config, None, folder, on_step, data, bus)
     with locked(workdir):
@@ -60,13 +61,12 @@ def _train(
     workdir: Path | None,
     folder: Path | None,
     on_step: OnStep | None,
-    data: DataSet | None,
+    data: DataSet,
     bus: Bus | None,
 ) -> Run:
     blueprints = prepare(config, workdir)
     policy = policy_of(config, folder or Path(), workdir)
     teller = _teller(config, workdir, bus)
-    data = data or load(config.data, folder or Path(), config.training.seed)
     checkpoint = workdir / CHECKPOINT if workdir else None
     resumed = checkpoint is not None and checkpoint.exists()
     run = load_run(checkpoint, config, data) if checkpoint and resumed else begin(config, data)
