@@ -1,7 +1,7 @@
 """Grown networks against fixed ones, on paired seeds.
 
 Usage:  python benchmarks/esper/growth.py digits --seeds 10 --output docs/data/esper-digits.json
-        python benchmarks/esper/growth.py cifar --data FILE.npz --seeds 5 --output ...
+        python benchmarks/esper/growth.py cifar --data FILE.npz --seeds 5 [--short] --output ...
 
 Arms, each with the same seeds, hence the same split, the same order of batches and, where the
 sizes are the same, the same first weights:
@@ -39,14 +39,16 @@ from esper.tolaria.loop import result, train
 WIDENED = ("gradmax", "firefly", "tiny", "net2wider", "random")
 
 
-def configurations(task: str, source: str, seed: int) -> dict[str, Config]:
-    """Return the configuration of every arm."""
+def configurations(task: str, source: str, seed: int, short: bool = False) -> dict[str, Config]:
+    """Return the configuration of every arm; `short` is a quarter of the training (cifar)."""
     if task == "digits":
         kind, first, final, epochs, at, rate = "mlp", [8, 8], [32, 32], 60, [24, 42], 3e-3
         operators = WIDENED
     else:
-        kind, first, final, epochs, at, rate = "cnn", [8, 16], [16, 32], 6, [2, 4], 3e-3
-        operators = ("gradmax", "random")
+        kind, first, final, epochs, at, rate = "cnn", [8, 16], [16, 32], 24, [10, 17], 1e-2
+        operators = ("gradmax", "net2wider", "random")
+        if short:
+            epochs, at, rate, operators = 6, [2, 4], 3e-3, ("gradmax", "random")
     base: dict[str, Any] = {
         "data": {"source": source},
         "training": {"epochs": epochs, "learning_rate": rate, "seed": seed},
@@ -94,10 +96,16 @@ def configurations(task: str, source: str, seed: int) -> dict[str, Config]:
                 newborn_boost=2.0,
                 newborn_steps=100,
             )
-        for name, chooser in (("seeds", "gradient"), ("seeds-random", "random")):
-            arms[name] = arm(
-                first, kind="seeds", trigger="epochs", at_epochs=[12, 30], chooser=chooser
-            )
+    more = {} if task == "digits" else {"width": 32, "training_steps": 250, "grafting_steps": 250}
+    for name, chooser in () if short else (("seeds", "gradient"), ("seeds-random", "random")):
+        arms[name] = arm(
+            first,
+            kind="seeds",
+            trigger="epochs",
+            at_epochs=[12, 30] if task == "digits" else [6, 14],
+            chooser=chooser,
+            **more,
+        )
     return arms
 
 
@@ -149,6 +157,7 @@ def main() -> None:
     parser.add_argument("task", choices=["digits", "cifar"])
     parser.add_argument("--data", default="digits", help="the .npz file, for cifar")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--short", action="store_true", help="6 epochs instead of 24, for cifar")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
@@ -158,7 +167,7 @@ def main() -> None:
         rows = json.loads(options.output.read_text())["rows"]
     done = {(row["arm"], row["seed"]) for row in rows}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for name, config in configurations(options.task, options.data, seed).items():
+        for name, config in configurations(options.task, options.data, seed, options.short).items():
             if (name, seed) in done:
                 continue
             data = load(config.data, Path(), seed)
@@ -174,7 +183,9 @@ def main() -> None:
             told = {
                 "task": options.task,
                 "command": f"python benchmarks/esper/growth.py {options.task} "
-                f"--seeds {len(complete)}",
+                f"--seeds {len(complete)}"
+                + (" --data FILE.npz" if options.task == "cifar" else "")
+                + (" --short" if options.short else ""),
                 "torch": torch.__version__.split("+")[0],
                 "summary": summary(rows),
                 "rows": rows,

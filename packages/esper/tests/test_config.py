@@ -17,7 +17,10 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("trainin: {}", "key 'trainin': unknown key; valid here: data, governor, growth"),
+        (
+            "trainin: {}",
+            r"c\.yaml:1: key 'trainin': unknown key; valid here: bus, .*did you mean 'training'",
+        ),
         ("training: {epoch: 3}", r"key 'training\.epoch': unknown key; .*epochs"),
         ("training: {epochs: 0}", r"'training\.epochs': .*greater than or equal to 1, not 0"),
         ("training: {epochs: '3'}", r"'training\.epochs': .*integer, not '3'"),

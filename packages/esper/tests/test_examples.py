@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,9 +10,15 @@ import pytest
 import yaml
 
 from esper.config import load_config, parse_config
+from esper.tezzeret.ir import parse_blueprint
 
 ROOT = Path(__file__).parents[3]
-BLOCKS = re.findall(r"```yml\n(.*?)```", (ROOT / "docs/esper.md").read_text(), re.DOTALL)
+PAGES = [ROOT / "docs" / name for name in ("esper.md", "esper-library.md")]
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(r"```yml\n(.*?)```", page.read_text(), re.DOTALL)
+]
 
 
 @pytest.mark.parametrize(
@@ -25,3 +32,8 @@ def test_yaml_in_the_documentation_loads() -> None:
     assert BLOCKS
     for block in BLOCKS:
         assert parse_config(yaml.safe_load(block)).network.widths
+
+
+def test_the_blueprint_in_the_documentation_is_sound() -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", PAGES[1].read_text(), re.DOTALL)
+    assert parse_blueprint(json.loads(text)).name == "mine"

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import esper
+from esper import library_commands, policy_commands
 from esper.config import ConfigError, load_config
+from esper.files import AlreadyLockedError
+from esper.terminal import JsonFlag, refuse, stderr, stdout, warn
 
 if TYPE_CHECKING:
     from esper.tolaria.run import Run
@@ -25,15 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-stdout = Console()
-stderr = Console(stderr=True)
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-
-
-def _refuse(message: str, code: int = 2) -> typer.Exit:
-    stderr.print(f"esper: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return typer.Exit(code)
 
 
 @app.callback(invoke_without_command=True)
@@ -62,12 +55,15 @@ def train(
     try:
         settings = load_config(config)
     except ConfigError as error:
-        raise _refuse(str(error)) from error
+        raise refuse(str(error)) from error
     from esper.report.render import write_report  # noqa: PLC0415 - torch only when it is needed
+    from esper.tezzeret.module import KernelError  # noqa: PLC0415
     from esper.tolaria.data import DataError  # noqa: PLC0415
     from esper.tolaria.governor import TrainingError  # noqa: PLC0415
+    from esper.tolaria.library import deposit, run_name  # noqa: PLC0415
     from esper.tolaria.loop import HISTORY  # noqa: PLC0415
     from esper.tolaria.loop import train as run_training  # noqa: PLC0415
+    from esper.urza.database import LibraryError  # noqa: PLC0415
 
     where = workdir or Path(config.stem)
     try:
@@ -87,13 +83,22 @@ def train(
                 words += [f"{e['parameters']} parameters" for e in last]
                 progress.update(task, completed=run.epoch, description=", ".join(words))
 
-            run_training(settings, where, folder=config.parent, on_step=show)
+            run = run_training(settings, where, folder=config.parent, on_step=show)
     except DataError as error:
-        raise _refuse(f"{config}: key 'data.source': {error}") from error
-    except TrainingError as error:
-        raise _refuse(str(error), code=1) from error
+        raise refuse(f"{config}: key 'data.source': {error}") from error
+    except (TrainingError, AlreadyLockedError) as error:
+        raise refuse(str(error), code=1) from error
     except KeyboardInterrupt:
-        raise _refuse(f"interrupted; `esper train {config}` goes on", code=130) from None
+        raise refuse(f"interrupted; `esper train {config}` goes on", code=130) from None
+    if run.untold:
+        warn(
+            f"{run.untold} events were not told ({run.bus_failure}); nothing is lost, the same "
+            "command tells them"
+        )
+    try:
+        deposit(run, settings, run_name(settings, where))
+    except (LibraryError, KernelError) as error:
+        warn(f"what grew is not in the library yet ({error}); the same command puts it there")
     history = json.loads((where / HISTORY).read_text())
     report = write_report(where)
     if as_json:
@@ -138,7 +143,7 @@ def runs(
         typer.echo(json.dumps(rows, indent=1))
         return
     if not rows:
-        raise _refuse(f"no training below {folder}", code=1)
+        raise refuse(f"no training below {folder}", code=1)
     table = Table("training", "epochs", "parameters", "validation", "test", "events")
     for row in rows:
         table.add_row(
@@ -162,13 +167,21 @@ def report(
     try:
         typer.echo(write_report(workdir))
     except ReportError as error:
-        raise _refuse(str(error)) from error
+        raise refuse(str(error)) from error
 
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
+library_commands.register(app)
+app.add_typer(policy_commands.policy_app, name="policy")
+
+
 def main() -> None:
     """Run the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,8 +14,11 @@ _Positive = Annotated[int, Field(ge=1)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
 
 
+KeyPath = tuple[int | str, ...]
+
+
 class ConfigError(ValueError):
-    """A configuration that is refused: one line for each problem, `FILE: key 'KEY': what`."""
+    """A configuration that is refused: one line for each problem, `FILE:LINE: key 'KEY': what`."""
 
 
 class _Section(BaseModel):
@@ -65,7 +70,11 @@ class GrowthConfig(_Section):
     all is chosen by chance.
     For `seeds`: `width` of a branch, at most `max_seeds`; steps spent in each state; `schedule` of
     alpha; a seed stays if its contribution to the validation loss is above `rent` (loss per
-    parameter added, relative to the host's). `chooser`: by gradient, or by chance.
+    parameter added, relative to the host's). `chooser`: by gradient, by chance, or by a
+    learnt `policy` (a file of `esper policy learn`), which must have passed its gate unless
+    `unproven` is true.
+    `blueprints` are what may grow: esper's own, or those of the library by name or id; by default
+    those that fit the network.
     """
 
     kind: Literal["none", "seeds", "widen"] = "none"
@@ -87,7 +96,10 @@ class GrowthConfig(_Section):
     embargo_steps: Annotated[int, Field(ge=0)] = 200
     schedule: Literal["linear", "cosine", "sigmoid"] = "cosine"
     rent: Annotated[float, Field(ge=0)] = 0.01
-    chooser: Literal["gradient", "random"] = "gradient"
+    chooser: Literal["gradient", "random", "policy"] = "gradient"
+    policy: str = ""
+    unproven: bool = False
+    blueprints: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> GrowthConfig:
@@ -95,6 +107,8 @@ class GrowthConfig(_Section):
             raise ValueError("'widen' needs final_widths, such as [32, 32]")
         if self.kind != "none" and self.trigger == "epochs" and not self.at_epochs:
             raise ValueError("the trigger 'epochs' needs at_epochs, such as [5, 10]")
+        if self.chooser == "policy" and not self.policy:
+            raise ValueError("the chooser 'policy' needs policy, a file of `esper policy learn`")
         return self
 
 
@@ -109,6 +123,24 @@ class GovernorConfig(_Section):
     max_rollbacks: Annotated[int, Field(ge=0)] = 5
 
 
+class LibraryConfig(_Section):
+    """Where blueprints come from and grafts go to: Urza.
+
+    `url`: a file of SQLite or postgresql://...; `store`: a folder or s3://bucket/prefix. By default
+    $ESPER_LIBRARY and $ESPER_STORE, else a file of this user. It is opened only if
+    `growth.blueprints` names something that Kasmina does not have built in.
+    """
+
+    url: str = ""
+    store: str = ""
+
+
+class BusConfig(_Section):
+    """Where events are told: Oona. `memory:` stays inside the process; or redis://HOST:PORT."""
+
+    url: str = "memory:"
+
+
 class Config(_Section):
     """The whole of a training."""
 
@@ -117,6 +149,8 @@ class Config(_Section):
     training: TrainingConfig = TrainingConfig()
     growth: GrowthConfig = GrowthConfig()
     governor: GovernorConfig = GovernorConfig()
+    library: LibraryConfig = LibraryConfig()
+    bus: BusConfig = BusConfig()
 
     @model_validator(mode="after")
     def _widths_grow(self) -> Config:
@@ -138,18 +172,44 @@ class Config(_Section):
 def load_config(path: Path) -> Config:
     """Read a YAML file. Raises ConfigError, one line for each problem."""
     try:
-        value: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines: dict[KeyPath, int] = {}
+        if root is not None:
+            _note_lines(root, (), lines, str(path))
+        value: Any = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigError(f"{where}: not YAML ({getattr(error, 'problem', error)})") from None
-    return parse_config(value, str(path))
+    return parse_config(value, str(path), lines)
 
 
-def parse_config(value: Any, file: str = "<config>") -> Config:
-    """Check plain values; `file` is named in messages. Raises ConfigError."""
+def _note_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: str) -> None:
+    """Note the line (from 1) of every key. Raises ConfigError for a key that is there twice."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, str(key.value))
+            line = key.start_mark.line + 1
+            if here in lines:
+                raise ConfigError(f"{file}:{line}: key '{_dotted(here)}': is there twice")
+            lines[here] = line
+            _note_lines(value, here, lines, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[(*path, index)] = value.start_mark.line + 1
+            _note_lines(value, (*path, index), lines, file)
+
+
+def parse_config(
+    value: Any, file: str = "<config>", lines: Mapping[KeyPath, int] | None = None
+) -> Config:
+    """Check plain values; `file` and the `lines` of keys are named in messages.
+
+    Raises ConfigError.
+    """
     if value is None:
         value = {}
     if not isinstance(value, dict):
@@ -157,20 +217,56 @@ def parse_config(value: Any, file: str = "<config>") -> Config:
     try:
         return Config.model_validate(_lists_to_tuples(value))
     except ValidationError as error:
-        lines = []
+        told = []
         for item in error.errors(include_url=False):
-            key = ".".join(str(part) for part in item["loc"])
+            path = item["loc"]
+            key = _dotted(path)
+            line = _line_of(path, lines or {})
+            where = f"{file}:{line}" if line else file
             if item["type"] == "extra_forbidden":
-                what = f"unknown key; valid here: {', '.join(_siblings(item['loc']))}"
+                what = _unknown(path)
             else:
                 what = str(item["msg"]).removeprefix("Value error, ")
                 if item["type"] != "value_error":
-                    what += f", not {item['input']!r}"
-            lines.append(f"{file}: key '{key}': {what}" if key else f"{file}: {what}")
-        raise ConfigError("\n".join(lines)) from None
+                    what += f", not {item['input']!r}" + _meant(item)
+            told.append(f"{where}: key '{key}': {what}" if key else f"{where}: {what}")
+        raise ConfigError("\n".join(told)) from None
 
 
-def _siblings(location: tuple[int | str, ...]) -> list[str]:
+def _dotted(path: KeyPath) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def _line_of(path: KeyPath, lines: Mapping[KeyPath, int]) -> int:
+    """Return the line of a key, or of the section it should be in; 0 where there is none."""
+    return next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), 0)
+
+
+def _unknown(path: KeyPath) -> str:
+    siblings = _siblings(path)
+    near = difflib.get_close_matches(str(path[-1]), siblings, n=1)
+    hint = f"; did you mean '{_dotted((*path[:-1], near[0]))}'?" if near else ""
+    if not near:
+        elsewhere = [
+            f"{section}.{key}"
+            for section, field in Config.model_fields.items()
+            if isinstance(model := field.annotation, type) and issubclass(model, BaseModel)
+            for key in model.model_fields
+            if key == str(path[-1])
+        ]
+        hint = f"; did you mean '{elsewhere[0]}'?" if elsewhere else ""
+    return f"unknown key; valid here: {', '.join(siblings)}{hint}"
+
+
+def _meant(item: Any) -> str:
+    if item["type"] != "literal_error" or not isinstance(item["input"], str):
+        return ""
+    choices = str(item["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+    near = difflib.get_close_matches(item["input"], choices, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _siblings(location: KeyPath) -> list[str]:
     model: type[BaseModel] = Config
     for part in location[:-1]:
         field = model.model_fields[str(part)].annotation

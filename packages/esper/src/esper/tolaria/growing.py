@@ -15,6 +15,7 @@ from esper.growth.residual import ResidualBlock
 from esper.kasmina import alpha_at
 from esper.lifecycle import EMBARGOED, Event, Seed, State
 from esper.tamiyo.heuristic import reward, wants_to_grow
+from esper.tolaria.choosing import choose, reward_last
 from esper.tolaria.data import DataSet
 from esper.tolaria.networks import count_parameters
 from esper.tolaria.run import Run
@@ -90,7 +91,9 @@ def _sow(run: Run, config: Config, data: DataSet) -> bool:
     taken = sum(at_work(s) or s.state is State.FOSSILIZED for s in model.lives())
     if taken >= growth.max_seeds or any(at_work(s) for s in model.lives()):
         return False
-    blueprints = ("conv", "bottleneck") if config.network.kind == "cnn" else ("bottleneck",)
+    blueprints = run.blueprints or (
+        ("conv", "bottleneck") if config.network.kind == "cnn" else ("bottleneck",)
+    )
     operator = ResidualBlock()
     proposals = operator.propose(model, growth.width, blueprints)
     if not proposals:
@@ -100,10 +103,7 @@ def _sow(run: Run, config: Config, data: DataSet) -> bool:
     scores = [
         operator.score(model, p, partial(_loss, model, x, y), run.generator) for p in proposals
     ]
-    if growth.chooser == "random":
-        best = int(torch.randint(len(proposals), (), generator=run.generator))
-    else:
-        best = max(range(len(proposals)), key=lambda i: scores[i])
+    best = choose(run, config, proposals, scores)
     chosen = proposals[best]
     new = model.germinate(
         chosen.site, chosen.blueprint, width=chosen.width, generator=run.generator
@@ -152,6 +152,7 @@ def _judge(run: Run, config: Config, data: DataSet, seed: Seed) -> None:
     if verdict is Event.CULL:
         run.drop_group(seed.site)
     after = layer.on(verdict, embargo=config.growth.embargo_steps)
+    reward_last(run, seed.site, value)
     run.note(
         str(after.state),
         site=seed.site,

@@ -13,14 +13,19 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from esper.config import Config
-from esper.files import write_whole
+from esper.files import locked, write_whole
 from esper.lifecycle import State
+from esper.oona.base import Bus, BusError
+from esper.oona.open import open_bus
 from esper.tolaria import growing
+from esper.tolaria.choosing import policy_of
 from esper.tolaria.data import DataSet, Split, batches, load
 from esper.tolaria.governor import TrainingError, diverged
+from esper.tolaria.library import prepare, run_name
 from esper.tolaria.networks import count_parameters, widths_of
 from esper.tolaria.run import Run, begin, capture, restore, save
 from esper.tolaria.run import load as load_run
+from esper.tolaria.telling import Teller
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.json"
@@ -35,16 +40,37 @@ def train(
     folder: Path | None = None,
     on_step: OnStep | None = None,
     data: DataSet | None = None,
+    bus: Bus | None = None,
 ) -> Run:
     """Train to the end, or go on from the checkpoint in `workdir`, bit for bit.
 
-    `folder` is where a relative data path begins; `on_step` is called after every step. Without
-    a `workdir` nothing is written. Raises DataError and TrainingError.
+    `folder` is where a relative data path begins; `on_step` is called after every step; events
+    are told on `bus`, by default the configuration's. Without a `workdir` nothing is written.
+    Raises DataError and TrainingError, and AlreadyLockedError if another process is at work in
+    `workdir`.
     """
     data = data or load(config.data, folder or Path(), config.training.seed)
+    if workdir is None:
+        return _train(config, None, folder, on_step, data, bus)
+    with locked(workdir):
+        return _train(config, workdir, folder, on_step, data, bus)
+
+
+def _train(
+    config: Config,
+    workdir: Path | None,
+    folder: Path | None,
+    on_step: OnStep | None,
+    data: DataSet,
+    bus: Bus | None,
+) -> Run:
+    blueprints = prepare(config, workdir)
+    policy = policy_of(config, folder or Path(), workdir)
+    teller = _teller(config, workdir, bus)
     checkpoint = workdir / CHECKPOINT if workdir else None
     resumed = checkpoint is not None and checkpoint.exists()
     run = load_run(checkpoint, config, data) if checkpoint and resumed else begin(config, data)
+    run.blueprints, run.policy = blueprints, policy
     costs: dict[Any, int] = {}
     snapshot = capture(run)
 
@@ -58,6 +84,7 @@ def train(
             why = diverged(loss, run.recent, config.governor.factor, config.governor.window)
             if why is not None:
                 run = _roll_back(run, snapshot, why, config, data)
+                run.policy = policy
                 break
             run.losses.append(loss)
             run.recent = [*run.recent, loss][-config.governor.window :]
@@ -77,10 +104,23 @@ def train(
             if checkpoint and workdir:
                 save(checkpoint, run, config)
                 write_history(workdir, run, config, None)
+            teller.tell(run.history)
 
+    outcome = result(run, data)
     if workdir:
-        write_history(workdir, run, config, result(run, data))
+        write_history(workdir, run, config, outcome)
+    run.untold = teller.tell(run.history, outcome, last=True)
+    run.bus_failure = teller.failure
     return run
+
+
+def _teller(config: Config, workdir: Path | None, bus: Bus | None) -> Teller:
+    try:
+        chosen = bus or open_bus(config.bus.url)
+    except BusError as error:
+        raise TrainingError(f"bus.url: {error}") from None
+    name = run_name(config, workdir or Path("training"))
+    return Teller(chosen, name, config.training.epochs, workdir)
 
 
 def _step(run: Run, x: Tensor, y: Tensor, costs: dict[Any, int]) -> float:

@@ -17,11 +17,12 @@ from esper.growth.boost import NewbornBoost
 from esper.kasmina import MorphableModel, wrap
 from esper.kasmina.blueprints import build
 from esper.lifecycle import WITH_BRANCH, Seed, State
+from esper.tamiyo.policy import Policy
 from esper.tolaria.data import DataSet
 from esper.tolaria.governor import TrainingError
 from esper.tolaria.networks import build_network, widths_of
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass
@@ -30,7 +31,9 @@ class Run:
 
     `epoch` and `batch` are the position in the data (the batch that comes next); `losses` the
     training losses of this epoch; `recent` those the governor looks at; `grown` counts growth
-    events; `since` is the number of epochs that were finished at the last one.
+    events; `since` is the number of epochs that were finished at the last one; `blueprints` what
+    may grow, as Kasmina knows it; `policy` chooses, where one was learnt; `untold` counts the
+    messages that the bus did not take.
     """
 
     model: MorphableModel
@@ -38,6 +41,7 @@ class Run:
     boost: NewbornBoost
     generator: torch.Generator
     seed_groups: list[str] = field(default_factory=list)
+    blueprints: tuple[str, ...] = ()
     epoch: int = 0
     batch: int = 0
     step: int = 0
@@ -48,8 +52,11 @@ class Run:
     learning_rate: float = 0.0
     losses: list[float] = field(default_factory=list)
     recent: list[float] = field(default_factory=list)
+    policy: Policy | None = None
+    untold: int = 0
+    bus_failure: str | None = None
     history: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {"epochs": [], "events": []}
+        default_factory=lambda: {"epochs": [], "events": [], "decisions": []}
     )
 
     def note(self, kind: str, **what: Any) -> None:
@@ -73,6 +80,7 @@ class Run:
 
 
 _PLAIN = (
+    "blueprints",
     "epoch",
     "batch",
     "step",

@@ -1,0 +1,1 @@
+"""Oona, the bus: typed messages with groups, acknowledgement, dead letters and replay."""

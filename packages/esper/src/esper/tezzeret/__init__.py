@@ -1,0 +1,1 @@
+"""Tezzeret, the forge: from a blueprint written down to a kernel that was checked and measured."""
