@@ -2,11 +2,11 @@
 
     python -m benchmarks.learner.learning_curves --out benchmarks/learner/learning_curves.json
 
-Both choose from one pool, batch by batch, with the same fit (linear ACE) and the same test set,
-which is drawn at random from the same distribution as the pool. Teachers: ASE's EMT for copper-gold,
-ASE's Tersoff potential (T2) for silicon. The pool holds cells at three sizes of displacement and strain, mostly
-small ones, as trajectories would. Medians and the range over the seeds; each seed has its own
-pool and test set.
+Both choose from one pool, batch by batch, with the same fit (linear ACE) and the same test
+set, drawn at random from the same distribution as the pool. Teachers: ASE's EMT for
+copper-gold, ASE's Tersoff potential (T2) for silicon. The pool holds cells at three sizes of
+displacement and strain, mostly small ones, as trajectories would. Medians and the range over
+the seeds; each seed has its own pool and test set.
 """
 
 from __future__ import annotations
