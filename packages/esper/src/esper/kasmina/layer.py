@@ -89,11 +89,8 @@ class KasminaLayer(nn.Module):
         return (y, *output[1:]) if isinstance(output, tuple) else y
 
     def hook(self, host: nn.Module, inputs: Any, output: Any) -> Any:
-        """Serve as the host's forward hook; None leaves the output as it is.
-
-        A seed that is not on the path is passed over without a module's call.
-        """
-        return self.forward(output) if self.on_path or self.shadowing else None
+        """Serve as the host's forward hook."""
+        return self(output)
 
     def extra_repr(self) -> str:
         """Say where, what and in which state."""
