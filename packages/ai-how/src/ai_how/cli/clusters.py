@@ -186,7 +186,7 @@ def doctor(as_json: JsonFlag = False) -> None:
     else:
         for check in found:
             tell(f"{'ok     ' if check.passed else 'missing'}  {check.what}: {check.message}")
-    if not all(check.passed for check in found):
+    if not all(check.passed or not check.needed for check in found):
         raise typer.Exit(EXIT_FAILED)
 
 

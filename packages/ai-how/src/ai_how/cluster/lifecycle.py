@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,16 @@ from ai_how.cluster.state import (
 from ai_how.config.load import load_cluster, parse_cluster
 from ai_how.config.yaml_lines import read_text
 from ai_how.drivers.base import Driver, DriverError, Say
+from ai_how.drivers.nspawn.driver import NspawnDriver
+from ai_how.drivers.nspawn.record import read_record
 from ai_how.drivers.process import ProcessDriver
 from ai_how.plan.conflicts import Claim
-from ai_how.plan.host import this_host
+from ai_how.plan.host import Host, this_host
 from ai_how.plan.plan import Plan, make_plan, refuse_conflicts
 from ai_how.slurm.commands import NodeState, SlurmError, ask, node_states
 
 _VERIFY_S = 60.0
+_RECORD_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,21 @@ def claims(but: str) -> list[Claim]:
 
 def driver_of(state: ClusterState) -> Driver:
     """Return the driver that made a cluster."""
+    folder = folder_of(state.name)
     if state.driver == "process":
-        return ProcessDriver(folder_of(state.name))
-    raise StateError(f"{state.name}: made by the driver {state.driver!r}; there is process")
+        return ProcessDriver(folder)
+    if state.driver == "nspawn":
+        return NspawnDriver(folder)
+    raise StateError(
+        f"{state.name}: made by the driver {state.driver!r}; there are nspawn and process"
+    )
+
+
+def host_for(name: str) -> Host:
+    """Return this machine as a cluster finds it: without the bridge that is its own."""
+    host = this_host()
+    own = read_record(folder_of(name)).bridge
+    return replace(host, interfaces=host.interfaces - {own}) if own else host
 
 
 def made(cluster: str) -> tuple[ClusterState, Plan, Driver]:
@@ -120,8 +135,13 @@ def up(cluster: str, say: Say) -> Status:
     else:
         state, _, _ = made(cluster)
         file, source, text = parse_cluster(state.text, state.source), state.source, state.text
-    plan = make_plan(file, this_host(), claims(file.metadata.name))
+    name = file.metadata.name
+    old = _undamaged(name)
+    plan = make_plan(file, host_for(name), claims(name), old.driver if old else None)
     refuse_conflicts(plan, cluster)
+    for finding in plan.findings:
+        if finding.key == "global.driver":
+            say(finding.message)
     with changing(plan.name):
         old = _undamaged(plan.name)
         if old is not None and old.driver != plan.driver:
@@ -185,8 +205,10 @@ def destroy(cluster: str) -> bool:
         return False
     with changing(name) as folder:
         state = _undamaged(name)
-        # Without a state (a destroy that was killed) there can be no more than processes.
-        (driver_of(state) if state else ProcessDriver(folder)).destroy()
+        # Without a state (a destroy that was killed) it may be any driver's.
+        drivers: list[Driver] = [ProcessDriver(folder), NspawnDriver(folder)]
+        for driver in [driver_of(state)] if state else drivers:
+            driver.destroy()
         forget(folder)
     return True
 
@@ -201,11 +223,14 @@ def status(cluster: str) -> Status:
     running = driver.running()
     problems = driver.faults() if state.wanted == "up" else []
     states: dict[str, NodeState] = {}
-    if "controller" in running and not problems:
+    if state.wanted == "up":
+        problems += driver.node_faults(plan, state.off)
+    if "controller" in running:
         try:
             states = node_states(driver.environment())
         except SlurmError as error:
-            problems.append(str(error))
+            if not problems:  # else it is their consequence
+                problems.append(str(error))
     head = NodeStatus(plan.controller.name, "controller", "controller" in running, "", "", "")
     nodes = [head]
     for node in plan.compute:
@@ -231,7 +256,7 @@ def status(cluster: str) -> Status:
 
 def _troubles(name: str, runs: bool, seen: NodeState | None) -> list[str]:
     if not runs:
-        return [f"{name}: slurmd does not run; `ai-how up` starts it"]
+        return [f"{name}: it is off (slurmd does not run); `ai-how up` starts it"]
     if seen is None:
         return []
     if seen.state in {"down", "drained", "draining", "inval", "unknown"} or not seen.responds:
@@ -257,7 +282,8 @@ def _undamaged(name: str) -> ClusterState | None:
 
 
 def _plan_of(state: ClusterState) -> Plan:
-    return make_plan(parse_cluster(state.text, state.source), this_host())
+    file = parse_cluster(state.text, state.source)
+    return make_plan(file, host_for(state.name), driver=state.driver)
 
 
 def _known(plan: Plan, names: Sequence[str]) -> None:
@@ -293,18 +319,38 @@ def _verify(plan: Plan, driver: Driver, say: Say) -> dict[str, Any] | None:
         *gres,
         "sh",
         "-c",
-        "echo $SLURMD_NODENAME ${CUDA_VISIBLE_DEVICES:-none}",
+        "echo $SLURMD_NODENAME ${CUDA_VISIBLE_DEVICES:-none} $SLURM_JOB_ID",
     ]
     began = time.monotonic()
     lines = ask(command, environment, limit_s=_VERIFY_S, cwd=Path("/")).split("\n")
-    said = dict(line.split() for line in lines if line)
+    rows = [line.split() for line in lines if line]
+    said = {node: gpu for node, gpu, _ in rows}
     wall_s = round(time.monotonic() - began, 3)
     expected = {node.name for node in idle}
     if set(said) != expected or (gres and "none" in said.values()):
         raise DriverError(f"the first job ran on {said}, not on {sorted(expected)}")
     what = f"a job on {len(idle)} nodes{' with a GPU each' if gres else ''}"
     say(f"verified by {what} ({wall_s:.2f} s)")
+    if plan.accounting == "slurmdbd":
+        _until_recorded(rows[0][2], environment, say)
     return {"nodes": sorted(said), "gres": bool(gres), "wall_s": wall_s}
+
+
+def _until_recorded(job: str, environment: Mapping[str, str], say: Say) -> None:
+    """Wait until the database has the end of a job; slurmctld sends its records in batches."""
+    command = ["sacct", "--noheader", "--allocations", f"--jobs={job}", "--format=State"]
+    until = time.monotonic() + _RECORD_S
+    state = ""
+    while time.monotonic() < until:
+        state = ask(command, environment).strip()
+        if state.startswith("COMPLETED"):
+            say(f"sacct tells of it: job {job} {state}")
+            return
+        time.sleep(0.2)
+    raise DriverError(
+        f"sacct says {state or 'nothing'} of job {job} after {_RECORD_S:.0f} s; "
+        "`ai-how logs` shows slurmdbd's"
+    )
 
 
 def _idle(node: NodeState | None) -> bool:

@@ -48,6 +48,9 @@ class Driver(Protocol):
     def faults(self) -> list[str]:
         """Return what must run for SLURM to answer and does not, each with its remedy."""
 
+    def node_faults(self, plan: Plan, off: Sequence[str]) -> list[str]:
+        """Return what is wrong in nodes that run, but `off`, and that SLURM may not notice."""
+
     def environment(self) -> Mapping[str, str]:
         """Return the environment in which SLURM's commands speak to this cluster."""
 
@@ -56,6 +59,9 @@ class Driver(Protocol):
 
     def run_in(self, node: str, command: Sequence[str]) -> int:
         """Run a command in a node, on this terminal, and return its exit status."""
+
+    def ssh_command(self, node: str) -> list[str]:
+        """Return the command that opens a shell on a node. Raises DriverError if none can."""
 
     def logs(self, node: str) -> list[Path]:
         """Return the log files of a node."""
