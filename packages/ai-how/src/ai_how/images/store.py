@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from ai_how.files import write_whole
 from ai_how.images.recipe import ImageError, Recipe
 
 _RECORD = "image.json"
+_KEY = re.compile(r"[0-9a-f]{3,64}")
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ def digest_of(tree: Path) -> tuple[str, int]:
     for path, status in _entries(str(tree)):
         total += status.st_blocks * 512
         row = (path[len(str(tree)) :], status.st_mode, status.st_uid, status.st_gid)
-        folder = status.st_mode & 0o170000 == 0o040000  # a folder's own time tells of its names
-        lines.append(f"{row} {0 if folder else status.st_size} {status.st_mtime_ns}")
+        folder = status.st_mode & 0o170000 == 0o040000
+        lines.append(f"{row}" if folder else f"{row} {status.st_size} {status.st_mtime_ns}")
     text = "\n".join(sorted(lines)).encode(errors="surrogateescape")
     return hashlib.sha256(text).hexdigest(), total
 
@@ -134,7 +136,7 @@ def in_use(tree: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> bool:
 def remove(key: str) -> None:
     """Remove an image. Raises ImageError where there is none, or where a node stands on it."""
     folder = folder_of(key)
-    if "/" in key or not key or not folder.is_dir():
+    if not _KEY.fullmatch(key) or not folder.is_dir():
         there = ", ".join(image.key for image in images()) or "none"
         raise ImageError(f"there is no image {key!r}; there are: {there}")
     if in_use(folder / "tree"):

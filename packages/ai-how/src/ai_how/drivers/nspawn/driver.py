@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -45,6 +46,7 @@ from ai_how.slurm.commands import SlurmError, set_down
 
 _AT_ONCE = 8
 _READY_S = 90.0
+_GRACE_S = 3.0  # until a systemd-nspawn that was asked for is there
 _FUSE = "/dev/fuse"
 
 
@@ -111,7 +113,7 @@ class NspawnDriver:
             self.environment(),
             say,
             self.folder / "log",
-            check=partial(self._all_live, [node.name for node in on]),
+            check=partial(self._all_live, time.monotonic(), [node.name for node in on]),
             limit_s=_READY_S,
         )
 
@@ -407,8 +409,10 @@ class NspawnDriver:
             devices=[_FUSE] if Path(_FUSE).exists() else [],
         )
 
-    def _all_live(self, names: Sequence[str]) -> None:
+    def _all_live(self, began: float, names: Sequence[str]) -> None:
         """Raise DriverError where a node that was booted has ended."""
+        if time.monotonic() - began < _GRACE_S:
+            return
         machines = machines_of(self.folder)
         for name in names:
             if name not in machines:

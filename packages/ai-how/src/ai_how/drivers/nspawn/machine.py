@@ -76,9 +76,10 @@ def machine_name(root: Path) -> str:
     return f"{node[:4].strip('-')}-{hashlib.sha256(str(root).encode()).hexdigest()[:7]}"
 
 
-def boot(wanted: Boot) -> int:
-    """Start a node and return the process of its systemd-nspawn; it outlives this command."""
+def boot(wanted: Boot) -> None:
+    """Start a node; it outlives this command."""
     command = [
+        *["setsid", "--fork"],
         "systemd-nspawn",
         "--quiet",
         "--boot",
@@ -97,15 +98,16 @@ def boot(wanted: Boot) -> int:
         *[f"--bind={device}" for device in wanted.devices],
     ]
     with wanted.console.open("ab") as console:
-        return subprocess.Popen(
+        subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,
             cwd="/",
-            env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
-            start_new_session=True,
-        ).pid
+            env=NODE_ENVIRONMENT,
+            check=True,
+            timeout=10,
+        )
 
 
 def end_machines(which: Iterable[Machine], *, at_once: bool = False, limit_s: float = 20.0) -> None:

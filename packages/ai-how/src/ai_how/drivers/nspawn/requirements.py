@@ -18,6 +18,7 @@ PROGRAMS = {
     "mount": "mount",
     "munged": "munge",
     "nsenter": "util-linux",
+    "setsid": "util-linux",
     "sinfo": "slurm-client",
     "srun": "slurm-client",
     "ssh": "openssh-client",
