@@ -29,9 +29,12 @@ from ai_how.plan.conflicts import Claim
 from ai_how.plan.host import Host, this_host
 from ai_how.plan.plan import Plan, make_plan, refuse_conflicts
 from ai_how.slurm.commands import NodeState, SlurmError, ask, node_states
+from ai_how.slurm.commands import queue as jobs
 
 _VERIFY_S = 60.0
 _RECORD_S = 30.0
+_CANCEL_S = 10.0
+_VERIFY_NAME = "ai-how-verify"
 
 
 @dataclass(frozen=True)
@@ -297,6 +300,7 @@ def _known(plan: Plan, names: Sequence[str]) -> None:
 def _verify(plan: Plan, driver: Driver, say: Say) -> dict[str, Any] | None:
     """Run a job on every idle node of the default partition, with a GPU where all have one."""
     environment = driver.environment()
+    _cancel_earlier(environment)
     queue = next(queue for queue in plan.partitions if queue.default)
     states = node_states(environment)
     idle = [n for n in plan.compute if n.name in queue.nodes and _idle(states.get(n.name))]
@@ -315,7 +319,7 @@ def _verify(plan: Plan, driver: Driver, say: Say) -> dict[str, Any] | None:
         f"--nodelist={','.join(node.name for node in idle)}",
         "--mem=1",
         "--time=1",
-        "--job-name=ai-how-verify",
+        f"--job-name={_VERIFY_NAME}",
         *gres,
         "sh",
         "-c",
@@ -334,6 +338,16 @@ def _verify(plan: Plan, driver: Driver, say: Say) -> dict[str, Any] | None:
     if plan.accounting == "slurmdbd":
         _until_recorded(rows[0][2], environment, say)
     return {"nodes": sorted(said), "gres": bool(gres), "wall_s": wall_s}
+
+
+def _cancel_earlier(environment: Mapping[str, str]) -> None:
+    """End what an `up` that was killed, or a power cut, left of the first job."""
+    until = time.monotonic() + _CANCEL_S
+    while left := [job.id for job in jobs(environment) if job.name == _VERIFY_NAME]:
+        ask(["scancel", "--quiet", *left], environment)
+        if time.monotonic() > until:
+            return
+        time.sleep(0.2)
 
 
 def _until_recorded(job: str, environment: Mapping[str, str], say: Say) -> None:

@@ -35,9 +35,11 @@ def until(true: Callable[[], bool], limit_s: float = 30.0) -> None:
 
 def until_jobs_are(state: str, environment: Mapping[str, str]) -> None:
     end = time.monotonic() + 30
-    while [job.state for job in (jobs := queue(environment))] != [state]:
+    jobs = queue(environment)
+    while [job.state for job in jobs] != [state]:
         assert time.monotonic() < end, jobs
         time.sleep(0.1)
+        jobs = queue(environment)
 
 
 def test_a_life(booted: Callable[[str, int, int], Path], state: Path, tmp_path: Path) -> None:
