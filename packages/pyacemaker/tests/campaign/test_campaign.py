@@ -17,7 +17,8 @@ import pytest
 from ase.build import bulk
 from ase.io import read
 
-from pyacemaker.campaign.dataset import entries, load, read_labels
+from pyacemaker.campaign.dataset import load, read_labels
+from pyacemaker.campaign.entries import entries
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.campaign.status import status_of
 from pyacemaker.labels import LabelStore

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pyacemaker.report import ReportData, render, write_report
+from pyacemaker.report import ReportData
+from pyacemaker.report.render import render, write_report
 
 BROWSER = next(
     (

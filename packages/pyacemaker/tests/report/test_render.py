@@ -16,9 +16,8 @@ from pyacemaker.report import (
     ParitySet,
     ReportData,
     SettingRow,
-    render,
-    write_report,
 )
+from pyacemaker.report.render import render, write_report
 
 NAN = float("nan")
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pyacemaker.campaign.dataset import IMPORT_STEP, entries
+from pyacemaker.campaign.entries import IMPORT_STEP, entries
 from pyacemaker.campaign.errors import CampaignError
 
 if TYPE_CHECKING:

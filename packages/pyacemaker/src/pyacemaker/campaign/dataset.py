@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ase import Atoms
 
+from pyacemaker.campaign.entries import IMPORT_STEP, Entry, entries
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.labels import LabelStore
 from pyacemaker.oracle.base import Label
@@ -14,21 +15,8 @@ from pyacemaker.provenance import group_of
 from pyacemaker.structures import CorruptFileError
 from pyacemaker.trainer.split import side_of
 
-# Steps whose result lists labels, in the order in which an iteration makes them.
-COMPARE_STEP, IMPORT_STEP = "compare", "imported"
-LABEL_STEPS = ("label", "certify", COMPARE_STEP, IMPORT_STEP)
 TRAIN, VALIDATION, TEST, FREE = "train", "validation", "test", "free"
 _FREE_FRACTIONS = (0.9, 0.1, 0.0)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A label's place in the campaign. `role` is train or test where pinned, else free."""
-
-    key: str
-    iteration: int
-    step: str
-    role: str
 
 
 @dataclass(frozen=True)
@@ -43,18 +31,6 @@ class Dataset:
     def size(self) -> int:
         """Number of labels in all."""
         return len(self.train) + len(self.validation) + len(self.test)
-
-
-def entries(state: CampaignState) -> list[Entry]:
-    """Return the campaign's labels in the order they were asked for, each key once."""
-    seen: dict[str, Entry] = {}
-    for record in state.steps():
-        if record.name not in LABEL_STEPS:
-            continue
-        for key, role in zip(record.result["keys"], record.result["roles"], strict=True):
-            if key is not None:
-                seen.setdefault(key, Entry(key, record.iteration, record.name, role))
-    return list(seen.values())
 
 
 def read_labels(

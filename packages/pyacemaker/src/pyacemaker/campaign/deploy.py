@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyacemaker.campaign.dataset import entries, read_labels, split_of
-from pyacemaker.campaign.outcome import Ending, Outcome
+from pyacemaker.campaign.dataset import read_labels, split_of
+from pyacemaker.campaign.entries import entries
+from pyacemaker.campaign.layout import CERTIFICATE, DATA, POTENTIAL, REPORT
+from pyacemaker.campaign.outcome import Ending, Outcome, outcome_of
 from pyacemaker.campaign.report_data import report_data
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.files import sync_folder, write_whole
@@ -18,9 +21,6 @@ from pyacemaker.report.render import write_report as write_report_file
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
-
-POTENTIAL, REPORT, DATA = "potential", "report.html", "dataset.extxyz"
-CERTIFICATE = "certificate.json"
 
 
 def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Outcome) -> Path:
@@ -66,16 +66,12 @@ def report_from(workdir: Path) -> Path:
 
     Raises StateError if there is no campaign in `workdir`.
     """
-    state = CampaignState(workdir, read_only=True)
-    try:
-        found = state.fact("outcome")
-        outcome = Outcome(Ending(found["ending"]), found["reason"]) if found else None
-        path = workdir / REPORT
-        data = report_data(workdir, state, LabelStore(workdir / "labels"), outcome)
-        write_report_file(data, path)
-        return path
-    finally:
-        state.close()
+    path = workdir / REPORT
+    with closing(CampaignState(workdir, read_only=True)) as state:
+        store = LabelStore(workdir / "labels")
+        data = report_data(workdir, state, store, outcome_of(state))
+    write_report_file(data, path)
+    return path
 
 
 def finish(campaign: Campaign, outcome: Outcome) -> None:

@@ -6,6 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+STEP_WORDS = {
+    "reference": "choosing the reference structure",
+    "cutoff": "converging the plane-wave cutoff",
+    "atoms": "labelling isolated atoms",
+    "explore": "exploring: making candidates",
+    "select": "selecting by D-optimality",
+    "label": "labelling",
+    "train": "fitting ACE",
+    "validate": "validating",
+    "md": "molecular dynamics under the watchdog",
+    "certify_md": "independent molecular dynamics",
+    "certify": "labelling independent trajectories",
+    "certificate": "testing on independent trajectories",
+}
+
 
 @dataclass(frozen=True)
 class Event:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from pyacemaker.campaign.dataset import COMPARE_STEP, IMPORT_STEP, TRAIN
+from pyacemaker.campaign.dataset import TRAIN
+from pyacemaker.campaign.entries import COMPARE_STEP, IMPORT_STEP
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.labelling import label_batch
 from pyacemaker.core_weight import core_weights

@@ -16,6 +16,7 @@ from pyacemaker.campaign.state import CampaignState, LogLine
 from pyacemaker.files import sha256_of
 from pyacemaker.structures import CorruptFileError, read_structures, write_structures
 
+TELL_EVERY_S = 1.0  # a progress on disk costs an fsync
 StepFunction = Callable[[np.random.Generator], dict[str, Any]]
 
 
@@ -30,6 +31,8 @@ class Journal:
         self._now = (0, "")
         self._running = False
         self._noted: list[LogLine] = []
+        self._since = 0.0  # when the running step began, seconds since 1970
+        self._told = 0.0  # when its progress was last written down, on the monotonic clock
 
     def step(self, iteration: int, name: str, function: StepFunction) -> dict[str, Any]:
         """Return the result of the step, doing it if it is not done.
@@ -42,9 +45,8 @@ class Journal:
             return done
         self._now = (iteration, name)
         self._listener(Event("begin", iteration, name))
-        self.state.set_fact(
-            "activity", {"iteration": iteration, "step": name, "since": time.time()}
-        )
+        self._since = time.time()
+        self._set_activity()
         start = time.monotonic()
         rng = np.random.default_rng([self._seed, iteration, zlib.crc32(name.encode())])
         self._running, self._noted = True, []
@@ -60,7 +62,18 @@ class Journal:
     def progress(self, done: int, total: int, message: str = "") -> None:
         """Tell how far the running step is."""
         iteration, step = self._now
+        if done == total or time.monotonic() - self._told > TELL_EVERY_S:
+            self._told = time.monotonic()
+            self._set_activity(done, total)
         self._listener(Event("progress", iteration, step, message, {"done": done, "total": total}))
+
+    def _set_activity(self, done: int | None = None, total: int | None = None) -> None:
+        """Leave word of what is being done for those who look from outside."""
+        iteration, step = self._now
+        found = {"iteration": iteration, "step": step, "since": self._since}
+        if total is not None:
+            found |= {"done": done, "total": total}
+        self.state.set_fact("activity", found)
 
     def note(self, iteration: int, step: str, message: str) -> None:
         """Tell a decision, and keep it in the log.

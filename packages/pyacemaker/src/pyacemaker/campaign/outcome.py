@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyacemaker.campaign.state import CampaignState
 
 
 class Ending(StrEnum):
@@ -36,3 +40,9 @@ class Outcome:
     def exit_code(self) -> int:
         """The exit code of the command line."""
         return EXIT_CODES[self.ending]
+
+
+def outcome_of(state: CampaignState) -> Outcome | None:
+    """Return how a campaign ended, None while it has not."""
+    found = state.fact("outcome")
+    return Outcome(Ending(found["ending"]), found["reason"]) if found else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyacemaker.campaign.deploy import CERTIFICATE, POTENTIAL, REPORT
+from pyacemaker.campaign.layout import CERTIFICATE, POTENTIAL, REPORT
 from pyacemaker.files import sha256_of
 from pyacemaker.potential import Potential, PotentialError
 

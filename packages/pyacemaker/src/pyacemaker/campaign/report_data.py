@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
-from pyacemaker.campaign.dataset import Dataset, entries, load, read_labels, split_of
+from pyacemaker.campaign.cycles import cycle_rows
+from pyacemaker.campaign.dataset import Dataset, load, read_labels, split_of
+from pyacemaker.campaign.entries import entries
 from pyacemaker.campaign.outcome import Ending, Outcome
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.labels import Failure, LabelStore
@@ -20,7 +22,6 @@ from pyacemaker.oracle.base import Label
 from pyacemaker.potential import Potential
 from pyacemaker.report.data import (
     CheckEntry,
-    CycleRow,
     Decision,
     Event,
     LabelRow,
@@ -49,9 +50,17 @@ METHODS = {
 
 
 def report_data(
-    workdir: Path, state: CampaignState, store: LabelStore, outcome: Outcome | None
+    workdir: Path,
+    state: CampaignState,
+    store: LabelStore,
+    outcome: Outcome | None,
+    *,
+    predict: bool = True,
 ) -> ReportData:
-    """Return what is known of the campaign in `workdir`, at any moment of it."""
+    """Return what is known of the campaign in `workdir`, at any moment of it.
+
+    With `predict=False` the newest potential is not run over the labels: no parity plots.
+    """
     settings = state.fact("settings") or {}
     elements = settings.get("elements", [])
     goals = settings.get("validation", {})
@@ -74,8 +83,8 @@ def report_data(
             energy_rmse_eV_per_atom=goals.get("test_energy_rmse_eV_per_atom"),
             force_rmse_eV_per_A=goals.get("test_force_rmse_eV_per_A"),
         ),
-        cycles=_cycles(state),
-        parity=_parity(workdir, state, store, settings),
+        cycles=cycle_rows(state),
+        parity=_parity(workdir, state, store, settings) if predict else {},
         md=_traces(state, settings),
         checks=_checks(workdir, state),
         labels=_label_rows(state, store, settings),
@@ -91,45 +100,6 @@ def report_data(
         versions=_versions(),
         paths={name: str(path.resolve()) for name, path in paths.items()},
     )
-
-
-def _cycles(state: CampaignState) -> list[CycleRow]:
-    rows: dict[int, dict[str, Any]] = {}
-    total = 0
-    for record in state.steps():
-        if record.iteration == 0:
-            continue
-        row = rows.setdefault(record.iteration, {"iteration": record.iteration, "wall_s": 0.0})
-        row["wall_s"] += record.wall_s
-        result = record.result
-        if record.name in ("label", "certify"):
-            new = len([key for key in result["keys"] if key is not None])
-            total += new
-            row["new_labels"] = row.get("new_labels", 0) + new
-            row["labels"] = total
-        elif record.name == "explore":
-            row["note"] = result["source"]
-        elif record.name == "train":
-            train = result["metrics"].get("train", {})
-            row["train_energy_rmse_eV_per_atom"] = train.get("energy_rmse")
-            row["train_force_rmse_eV_per_A"] = train.get("force_rmse")
-            row["train_stress_rmse_GPa"] = train.get("stress_rmse")
-        elif record.name in ("validate", "certificate"):
-            if record.name == "validate":
-                row["verdict"] = "go" if result["passed"] else "no-go"
-            for check in result["checks"]:
-                if check["name"] == "test_error":
-                    row |= _test_errors(check["numbers"])
-        elif record.name == "md":
-            row["md"] = {run["temperature_K"]: run["status"] for run in result["runs"]}
-    return [CycleRow(**row) for row in rows.values()]
-
-
-def _test_errors(numbers: dict[str, float]) -> dict[str, float | None]:
-    return {
-        key: numbers.get(key)
-        for key in ("energy_rmse_eV_per_atom", "force_rmse_eV_per_A", "stress_rmse_GPa")
-    }
 
 
 def _traces(state: CampaignState, settings: dict[str, Any]) -> list[MDTrace]:

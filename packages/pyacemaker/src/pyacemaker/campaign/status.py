@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pyacemaker.campaign.dataset import entries
+from pyacemaker.campaign.entries import entries
+from pyacemaker.campaign.events import STEP_WORDS
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.files import is_locked
 
@@ -22,7 +23,7 @@ def status_of(workdir: Path) -> dict[str, Any]:
         running = is_locked(workdir / ".lock")
         outcome = state.fact("outcome")
         settings = state.fact("settings") or {}
-        activity = state.fact("activity")
+        now = (state.fact("activity") or {}) if running else {}
         tests = [
             check["numbers"]
             for record in steps
@@ -35,8 +36,12 @@ def status_of(workdir: Path) -> dict[str, Any]:
             "status": "running" if running else (outcome or {}).get("ending", "interrupted"),
             "reason": (outcome or {}).get("reason", "") if not running else "",
             "iteration": max((record.iteration for record in steps), default=0),
-            "step": activity["step"] if running and activity else None,
-            "step_since_s": time.time() - activity["since"] if running and activity else None,
+            "step": now.get("step"),
+            "step_words": STEP_WORDS.get(now["step"], now["step"]) if now else None,
+            "step_iteration": now.get("iteration"),
+            "step_since_s": time.time() - now["since"] if now else None,
+            "done": now.get("done"),
+            "total": now.get("total"),
             "elements": settings.get("elements", []),
             "labels": len(entries(state)),
             "label_budget": settings.get("budget", {}).get("labels"),

@@ -17,10 +17,12 @@ from rich.text import Text
 
 import pyacemaker
 from pyacemaker.campaign.outcome import EXIT_USAGE
+from pyacemaker.cli.comparing import compare
 from pyacemaker.cli.converging import converge
 from pyacemaker.cli.data import data_app
 from pyacemaker.cli.oracle import oracle_app
 from pyacemaker.cli.publishing import publish
+from pyacemaker.cli.serving import serve
 from pyacemaker.config.load import ConfigError, load_config
 
 if TYPE_CHECKING:
@@ -198,7 +200,9 @@ def build_plugin() -> None:
     typer.echo(path)
 
 
+app.command()(compare)
 app.command()(publish)
+app.command()(serve)
 
 
 def _resolved(config: Path) -> Resolved:

@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from pyacemaker.campaign.deploy import DATA, POTENTIAL, REPORT
 from pyacemaker.campaign.errors import CampaignError
+from pyacemaker.campaign.layout import DATA, POTENTIAL, REPORT
 from pyacemaker.campaign.orchestrator import run_campaign
 from pyacemaker.campaign.outcome import EXIT_CODES, EXIT_USAGE, Ending, Outcome
 from pyacemaker.campaign.parts import make_parts

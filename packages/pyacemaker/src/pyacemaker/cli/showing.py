@@ -27,7 +27,11 @@ def print_status(console: Console, status: dict[str, Any]) -> None:
         table.add_row("why", status["reason"])
     if status["step"]:
         since = duration(status["step_since_s"])
-        table.add_row("now", f"iteration {status['iteration']}, {status['step']} for {since}")
+        where = (
+            f"iteration {status['step_iteration']}" if status["step_iteration"] else "preparation"
+        )
+        share = f", {status['done']} of {status['total']}" if status["total"] else ""
+        table.add_row("now", f"{where}, {status['step_words']} for {since}{share}")
     labels = f"{status['labels']} of at most {status['label_budget']}"
     if status["failed_labels"]:
         labels += f", {status['failed_labels']} failed"

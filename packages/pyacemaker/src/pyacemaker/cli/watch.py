@@ -15,23 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pyacemaker.campaign.events import Event, Listener
+from pyacemaker.campaign.events import STEP_WORDS, Event, Listener
 from pyacemaker.config.settings import CampaignSettings
-
-_STEPS = {
-    "reference": "choosing the reference structure",
-    "cutoff": "converging the plane-wave cutoff",
-    "atoms": "labelling isolated atoms",
-    "explore": "exploring: making candidates",
-    "select": "selecting by D-optimality",
-    "label": "labelling",
-    "train": "fitting ACE",
-    "validate": "validating",
-    "md": "molecular dynamics under the watchdog",
-    "certify_md": "independent molecular dynamics",
-    "certify": "labelling independent trajectories",
-    "certificate": "testing on independent trajectories",
-}
 
 
 def duration(seconds: float) -> str:
@@ -107,7 +92,7 @@ class Watch:
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", justify="right")
         table.add_column()
-        running = _STEPS.get(self.step, self.step) or "starting"
+        running = STEP_WORDS.get(self.step, self.step) or "starting"
         where = f"iteration {self.iteration}" if self.iteration else "preparation"
         line = Text(f"{where}: {running}  ({duration(now - self.step_start)})", style="bold")
         table.add_row("now", line)
@@ -167,7 +152,7 @@ def plain(settings: CampaignSettings) -> Iterator[Listener]:
         if event.kind == "note":
             text = f"{event.step}: {event.message}"
         elif event.kind == "begin":
-            text = f"{event.step}: {_STEPS.get(event.step, event.step)}"
+            text = f"{event.step}: {STEP_WORDS.get(event.step, event.step)}"
         elif event.kind == "progress" and (now - last > 30 or watch.done == watch.total):
             text = f"{event.step}: {watch.done} of {watch.total}"
         if text is not None:

@@ -1,4 +1,7 @@
-"""The report of a campaign: one self-contained HTML file, from plain data."""
+"""The report of a campaign: one self-contained HTML file, from plain data.
+
+The data are here; `report.render`, which loads Plotly, draws them.
+"""
 
 from pyacemaker.report.data import (
     CheckEntry,
@@ -12,7 +15,6 @@ from pyacemaker.report.data import (
     Targets,
     Usage,
 )
-from pyacemaker.report.render import render, write_report
 
 __all__ = [
     "CheckEntry",
@@ -25,6 +27,4 @@ __all__ = [
     "SettingRow",
     "Targets",
     "Usage",
-    "render",
-    "write_report",
 ]

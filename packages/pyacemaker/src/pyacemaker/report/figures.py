@@ -75,7 +75,7 @@ def learning_curve(
         )
     if target is not None and target > 0:
         label = f"target {target * quantity.error_scale:.3g}"
-        _level(figure, target * quantity.error_scale, label, style.MUTED, "dash", "left")
+        level(figure, target * quantity.error_scale, label, style.MUTED, "dash", "left")
     _logarithmic(figure)
     return figure
 
@@ -197,7 +197,7 @@ def gamma_traces(traces: Sequence[MDTrace]) -> go.Figure:
         ("halt", {t.gamma_halt for t in traces}, style.VERMILLION, "dash"),
     ):
         for value in sorted(v for v in values if v)[:3]:
-            _level(figure, value, f"{word} {value:g}", colour, dash)
+            level(figure, value, f"{word} {value:g}", colour, dash)
     _logarithmic(figure)
     figure.update_xaxes(rangemode="tozero")
     figure.update_layout(legend_title={"text": "cycle", "font": {"size": 11.5}})
@@ -301,7 +301,7 @@ def _logarithmic(figure: go.Figure) -> None:
     figure.update_layout(showlegend=True)
 
 
-def _level(
+def level(
     figure: go.Figure, value: float, label: str, colour: str, dash: str, side: str = "right"
 ) -> None:
     """Draw a horizontal line over the whole width with its name at one side."""

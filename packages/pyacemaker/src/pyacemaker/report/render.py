@@ -15,7 +15,8 @@ from markupsafe import Markup
 from plotly.utils import PlotlyJSONEncoder
 
 from pyacemaker.files import write_whole
-from pyacemaker.report import formatting, summary
+from pyacemaker.report import comparison, formatting, summary
+from pyacemaker.report.comparison import Compared
 from pyacemaker.report.data import ReportData
 from pyacemaker.report.elasticity import elastic_tables
 from pyacemaker.report.panels import SECTIONS, Panel, panels
@@ -29,42 +30,69 @@ def render(data: ReportData) -> str:
     the page forbids itself every load from outside and every script but its own.
     """
     drawn = panels(data)
-    library, script = _packaged("static/plotly-basic.min.js"), _packaged("templates/report.js")
     checks = summary.latest_checks(data.checks)
     symbol, verdict, meaning = summary.VERDICTS[data.decision]
     splits, generators = summary.generator_rows(data.labels)
+    return _page(
+        "report.html.j2",
+        drawn,
+        data=data,
+        panels=_by_section(drawn),
+        symbol=symbol,
+        verdict=verdict,
+        meaning=meaning,
+        reason=summary.reason(data),
+        key_numbers=summary.key_number_rows(data),
+        errors=summary.error_rows(data),
+        md=summary.md_rows(data.md),
+        md_temperatures=sorted({T for row in data.cycles for T in row.md}),
+        short_method=summary.short_method(data),
+        judged_otherwise=summary.judged_otherwise(data),
+        md_sentence=summary.md_sentence(data.md),
+        md_end=summary.md_end(data.md),
+        checks=checks,
+        elastic=[table for check in checks if (table := elastic_tables(check))],
+        splits=splits,
+        generators=generators,
+        trouble=summary.trouble_rows(data.labels),
+        trouble_sentence=summary.trouble_sentence(data.labels, data.reference_method),
+        ase_snippet=ase_snippet(data),
+        lammps_snippet=lammps_snippet(data),
+    )
+
+
+def render_comparison(compared: Compared) -> str:
+    """Return the comparison of two campaigns as one HTML document, as `render` does."""
+    curves = comparison.curves(compared)
+    return _page(
+        "comparison.html.j2",
+        curves,
+        names=compared.names,
+        campaigns=compared.campaigns,
+        notes=compared.notes,
+        verdicts=summary.VERDICTS,
+        curves=curves,
+        numbers=comparison.number_rows(compared),
+        crossed=comparison.crossed_rows(compared),
+        checks=comparison.check_rows(compared),
+        settings=comparison.setting_rows(compared),
+    )
+
+
+def _page(template: str, drawn: list[Panel], **content: Any) -> str:
+    """Render a page that extends page.html.j2, with its figures and the script that draws them."""
+    library, script = _packaged("static/plotly-basic.min.js"), _packaged("templates/report.js")
     return (
         _environment()
-        .get_template("report.html.j2")
+        .get_template(template)
         .render(
-            data=data,
             style=Markup(_packaged("templates/report.css")),  # noqa: S704 - our own file
             plotly=Markup(library),  # noqa: S704 - our own file
             script=Markup(script),  # noqa: S704 - our own file
             script_hashes=[_csp_hash(library), _csp_hash(script)],
             figures=_figures_json(drawn),
-            panels=_by_section(drawn),
             figure_numbers={panel.key: index for index, panel in enumerate(drawn, start=1)},
-            symbol=symbol,
-            verdict=verdict,
-            meaning=meaning,
-            reason=summary.reason(data),
-            key_numbers=summary.key_number_rows(data),
-            errors=summary.error_rows(data),
-            md=summary.md_rows(data.md),
-            md_temperatures=sorted({T for row in data.cycles for T in row.md}),
-            short_method=summary.short_method(data),
-            judged_otherwise=summary.judged_otherwise(data),
-            md_sentence=summary.md_sentence(data.md),
-            md_end=summary.md_end(data.md),
-            checks=checks,
-            elastic=[table for check in checks if (table := elastic_tables(check))],
-            splits=splits,
-            generators=generators,
-            trouble=summary.trouble_rows(data.labels),
-            trouble_sentence=summary.trouble_sentence(data.labels, data.reference_method),
-            ase_snippet=ase_snippet(data),
-            lammps_snippet=lammps_snippet(data),
+            **content,
         )
     )
 

@@ -1,0 +1,106 @@
+"""`pyacemaker serve`: a running campaign in a browser."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+PORT = 8420
+
+
+def serve(
+    workdir: Annotated[Path, typer.Argument(help="A campaign's work directory.", metavar="DIR")],
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host",
+            help="Address to listen on; beyond this machine (0.0.0.0) it asks for a token.",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes any free one.")
+    ] = PORT,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="PYACEMAKER_TOKEN",
+            help="What a reader must carry; made up and printed where --host is not loopback.",
+        ),
+    ] = None,
+) -> None:
+    """Show a campaign live in a browser. It only reads: Ctrl-C here does not touch the campaign."""
+    from pyacemaker.campaign.state import StateError  # noqa: PLC0415
+    from pyacemaker.campaign.status import status_of  # noqa: PLC0415
+    from pyacemaker.cli.app import refuse, stdout  # noqa: PLC0415
+
+    try:
+        status_of(workdir)
+    except StateError as error:
+        raise refuse(str(error)) from error
+    loopback = is_loopback(host)
+    if token is None and not loopback:
+        token = secrets.token_urlsafe(24)
+    try:
+        listening = listen(host, port)
+    except OSError as error:
+        raise refuse(
+            f"cannot listen on {host}, port {port}: {error.strerror or error}; "
+            "name another with --port, or let it choose with --port 0"
+        ) from error
+    number = listening.getsockname()[1]
+    name = f"[{host}]" if ":" in host else (socket.gethostname() if host == "0.0.0.0" else host)  # noqa: S104
+    address = f"http://{name}:{number}/" + (f"?token={token}" if token else "")
+    stdout.print(f"{workdir} at {address}", markup=False, highlight=False, soft_wrap=True)
+    stdout.print("Ctrl-C ends this page; the campaign is not touched.", highlight=False)
+    run(workdir, listening, _LOOPBACK_NAMES | {host} if loopback else None, token)
+
+
+def run(
+    workdir: Path, listening: socket.socket, hosts: frozenset[str] | None, token: str | None
+) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    import uvicorn  # noqa: PLC0415
+
+    from pyacemaker.live.app import live_app  # noqa: PLC0415
+
+    config = uvicorn.Config(
+        live_app(workdir, hosts=hosts, token=token),
+        log_level="warning",
+        timeout_graceful_shutdown=1,  # an open stream would keep it up for ever
+        server_header=False,
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        return
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether `host` can be reached from this machine only."""
+    if host in _LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises OSError where the port is taken or the name is unknown."""
+    family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(where)
+        made.listen(64)  # who opens the address as soon as it is printed waits, and is served
+    except OSError:
+        made.close()
+        raise
+    return made

@@ -1,0 +1,1 @@
+"""A running campaign in a browser: read-only, pushed as it changes."""
