@@ -32,6 +32,7 @@ PACKAGES = (
     "prometheus",
     "prometheus-node-exporter",
     "python3",
+    "python3-apt",
     "slurm-client",
     "slurmctld",
     "slurmd",
