@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ai_how.cluster.configure import configure, missing, wants_configuring
 from ai_how.cluster.state import (
     ClusterState,
     DamagedStateError,
@@ -158,13 +159,24 @@ def up(cluster: str, say: Say) -> Status:
             plan.name, plan.driver, source, text, "up", [name for name in off if name in names]
         )
         driver = driver_of(state)
-        if missing := driver.missing():
-            raise DriverError("; ".join(missing))
+        lacking = driver.missing() + (missing(plan) if wants_configuring(plan) else [])
+        if lacking:
+            raise DriverError("; ".join(lacking))
         write_state(state)
         driver.up(plan, state.off, say)
+        if wants_configuring(plan):
+            configure(plan, driver, folder_of(plan.name), say)
         state.verified = _verify(plan, driver, say)
         write_state(state)
     return status(plan.name)
+
+
+def configure_nodes(cluster: str, say: Say, *, check: bool = False) -> dict[str, int]:
+    """Run the playbook on the nodes of a cluster that is up; return its totals."""
+    name = name_of(cluster)
+    with changing(name) as folder:
+        _, plan, driver = made(name)
+        return configure(plan, driver, folder, say, check=check)
 
 
 def down(cluster: str) -> None:

@@ -400,6 +400,10 @@ class NspawnDriver:
             data = self.folder / "data"
             binds.append((str(data / "mysql"), "/var/lib/mysql", False))
             binds.append((str(data / "slurmctld"), "/var/lib/slurm/slurmctld", False))
+            if plan.storage == "seaweedfs":
+                store_of = data / "seaweedfs"
+                store_of.mkdir(exist_ok=True)
+                binds.append((str(store_of), "/var/lib/seaweedfs", False))
         return Boot(
             node=node.name,
             root=self.nodes / node.name / "root",
