@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -47,6 +48,18 @@ def missing(plan: Plan) -> list[str]:
     return found
 
 
+def is_configured(plan: Plan, driver: Driver, folder: Path) -> bool:
+    """Say whether the last run of this playbook was on these nodes, with these variables."""
+    record = folder / "etc" / "configured"
+    return record.exists() and record.read_text() == _digest(plan, driver)
+
+
+def _digest(plan: Plan, driver: Driver) -> str:
+    parts = [json.dumps(driver.inventory(plan), sort_keys=True).encode()]
+    parts += [path.read_bytes() for path in sorted(playbooks().rglob("*")) if path.is_file()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
 def configure(
     plan: Plan, driver: Driver, folder: Path, say: Say, *, check: bool = False
 ) -> dict[str, int]:
@@ -80,6 +93,8 @@ def configure(
     totals = _totals(lines)
     if not totals or totals["failures"] or totals["unreachable"]:
         raise DriverError(f"{_first_failure(lines)}; see {log}")
+    if not check:
+        write_whole(folder / "etc" / "configured", _digest(plan, driver))
     say(f"the playbook is done: {totals['ok']} tasks, {totals['changed']} changed something")
     return totals
 

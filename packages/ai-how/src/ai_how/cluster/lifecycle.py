@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ai_how.cluster.configure import configure, missing, wants_configuring
+from ai_how.cluster.configure import configure, is_configured, missing, wants_configuring
 from ai_how.cluster.state import (
     ClusterState,
     DamagedStateError,
@@ -164,8 +164,9 @@ def up(cluster: str, say: Say) -> Status:
             raise DriverError("; ".join(lacking))
         write_state(state)
         driver.up(plan, state.off, say)
-        if wants_configuring(plan):
-            configure(plan, driver, folder_of(plan.name), say)
+        folder = folder_of(plan.name)
+        if wants_configuring(plan) and not is_configured(plan, driver, folder):
+            configure(plan, driver, folder, say)
         state.verified = _verify(plan, driver, say)
         write_state(state)
     return status(plan.name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_how.cluster.lifecycle import destroy, down, made, start, status, stop, up
+from ai_how.cluster.lifecycle import configure_nodes, destroy, down, made, start, status, stop, up
 from ai_how.drivers.daemons import lives
 from ai_how.drivers.nspawn.machine import machines_of, said_in
 from ai_how.slurm.commands import ask, queue, submit
@@ -141,6 +141,10 @@ def test_two_clusters_side_by_side(booted: Callable[[str, int, int], Path], stat
         _, _, driver = made(name)
         said = ask(["scontrol", "show", "node", "n01"], driver.environment())
         assert f"NodeAddr={address}" in said
+    # what was written before the boot is what the roles write: the playbook changes nothing
+    totals = configure_nodes("two", quiet)
+    assert (totals["failures"], totals["unreachable"], totals["changed"]) == (0, 0, 0)
+    assert totals["ok"] > 20
     (state / "one" / "state.json").unlink()  # as a destroy leaves it that was killed at the end
     assert destroy("one")
     assert status("two").condition == "up"

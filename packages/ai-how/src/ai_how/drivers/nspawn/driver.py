@@ -190,6 +190,7 @@ class NspawnDriver:
                 "ansible_host": node.ip,
                 "gpu_source": "fake" if node.gpus else "none",
                 "gpu_count": node.gpus,
+                "born": root.born(self.nodes / node.name),
                 **facts,
             }
             for node in plan.nodes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -27,11 +28,19 @@ class NodeFile:
 def mount_root(folder: Path, tree: Path) -> Path:
     """Mount a node's root at ``folder/root``, its own files in ``folder/upper``; return it."""
     root, upper, work = (folder / name for name in ("root", "upper", "work"))
+    if not upper.exists():
+        write_whole(folder / "born", f"{secrets.token_hex(8)}\n")
     for path in (root, upper, work):
         path.mkdir(parents=True, exist_ok=True)
     if root not in mounts_below(folder):
         _run("mount", "-t", "overlay", "-o", overlay_options(tree, upper, work), "ai-how", root)
     return root
+
+
+def born(folder: Path) -> str:
+    """Return what a node's root is known by until it is made anew; empty before it is made."""
+    path = folder / "born"
+    return path.read_text().strip() if path.exists() else ""
 
 
 def overlay_options(tree: Path, upper: Path, work: Path) -> str:
