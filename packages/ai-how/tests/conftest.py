@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from ai_how.cluster.lifecycle import destroy
+from ai_how.cluster.lifecycle import destroy, made
 from ai_how.cluster.state import known_clusters
+from ai_how.slurm.commands import ask
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch")
 
@@ -57,3 +58,14 @@ def write(tmp_path: Path, state: Path, slurm: None) -> Callable[[str, int], Path
 def small(write: Callable[[str, int], Path]) -> Path:
     """Two nodes with two emulated GPUs each."""
     return write("small", 2)
+
+
+@pytest.fixture
+def run_job() -> Callable[[str, Sequence[str]], str]:
+    """Return a function that runs a command of SLURM on a cluster and returns what it printed."""
+
+    def runner(cluster: str, command: Sequence[str]) -> str:
+        _, _, driver = made(cluster)
+        return ask(command, driver.environment(), limit_s=60)
+
+    return runner

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import ai_how
@@ -122,3 +123,47 @@ def test_a_life(small: Path, state: Path, tmp_path: Path) -> None:
     assert runner.invoke(app, ["destroy", "small"], input="n\n").exit_code == 1
     assert runner.invoke(app, ["destroy", str(small), "--yes"]).exit_code == 0
     assert not state.exists()
+
+
+@pytest.mark.real
+def test_ssh_topology_and_profile(small: Path, state: Path, tmp_path: Path) -> None:
+    assert runner.invoke(app, ["topology", str(small)]).exit_code == 0  # not made yet
+    assert runner.invoke(app, ["up", str(small)]).exit_code == 0
+    data = json.loads(runner.invoke(app, ["topology", "small", "--json"]).output)
+    assert [node["state"] for node in data["networks"][0]["nodes"]] == ["runs", "idle", "idle"]
+    assert "```mermaid" in runner.invoke(app, ["topology", "small", "-f", "markdown"]).output
+
+    program = [Path(sys.executable).parent / "ai-how", "ssh"]
+    for words in (["small", "n02", "echo $SLURMD_NODENAME; exit 4"], ["n02", "--", "exit", "4"]):
+        done = subprocess.run(
+            [*program, *words], capture_output=True, text=True, check=False, env=os.environ.copy()
+        )
+        assert done.returncode == 4, done.stderr
+    done = subprocess.run(
+        [*program, "small", "n02"],
+        input="sinfo -h -o %N; echo $SLURMD_NODENAME",
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ.copy(),
+    )
+    assert done.stdout == "n[01-02]\nn02\n"
+    for words, said in (
+        (["small"], "name a node of 'small' too; it has controller, n01, n02"),
+        (["nix"], "'nix' is neither a cluster nor a node of one; made are: small"),
+        (["small", "nix"], "'nix' is no node of 'small'"),
+    ):
+        done_here = runner.invoke(app, ["ssh", *words])
+        assert (done_here.exit_code, said in done_here.stderr) == (1, True)
+
+    printed = runner.invoke(app, ["profile", "small"]).output
+    execution, roots = yaml.safe_load_all(printed)
+    assert execution["execution"]["partition"] == "main"
+    assert Path(roots["clusters"]["small"]) == state / "small" / "shared" / "rootstock"
+    out = tmp_path / "c.yaml"
+    assert runner.invoke(app, ["profile", "small", "-o", str(out)]).exit_code == 0
+    assert yaml.safe_load(out.read_text()) == execution
+    assert (
+        json.loads(runner.invoke(app, ["profile", "small", "--json"]).output)["execution"]["blocks"]
+        == 2
+    )

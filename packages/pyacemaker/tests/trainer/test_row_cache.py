@@ -62,3 +62,42 @@ def test_an_embedded_cell_is_another_structure_than_the_same_cell_whole() -> Non
     assert (len(of_whole.projections["Cu"]), len(of_cut.projections["Cu"])) == (4, 1)
     assert of_whole.virial is not None
     assert of_cut.virial is None
+
+
+def test_rows_on_disk_outlive_the_program_and_are_the_same_bits(emt, tmp_path):
+    structures = emt.rattled(["Cu"], 4, seed=1)
+    RowCache(folder=tmp_path).rows(["Cu"], SETTINGS, structures[:3])
+    later = RowCache(folder=tmp_path)
+    _, read = later.rows(["Cu"], SETTINGS, structures)
+    assert later.computed == 1
+    _, anew = RowCache().rows(["Cu"], SETTINGS, structures)
+    assert same(read, anew)
+    assert all(
+        np.array_equal(a.projections["Cu"], b.projections["Cu"])
+        for a, b in zip(read, anew, strict=True)
+    )
+
+
+def test_weights_share_rows_and_another_basis_has_its_own(emt, tmp_path):
+    structures = emt.rattled(["Cu"], 2, seed=1)
+    cache = RowCache(folder=tmp_path)
+    cache.rows(["Cu"], SETTINGS, structures)
+    cache.rows(["Cu"], SETTINGS.model_copy(update={"energy_weight": 7.0}), structures)
+    assert cache.computed == 0
+    other = RowCache(folder=tmp_path)
+    other.rows(["Cu"], SETTINGS.model_copy(update={"functions_per_element": 20}), structures)
+    assert other.computed == 2
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_broken_file_is_computed_anew(emt, tmp_path):
+    structures = emt.rattled(["Cu"], 3, seed=1)
+    _, before = RowCache(folder=tmp_path).rows(["Cu"], SETTINGS, structures)
+    first, second, third = sorted(tmp_path.rglob("*.npz"))
+    first.write_bytes(first.read_bytes()[:1000])
+    second.write_bytes(b"")
+    np.savez(third, energy=np.zeros(1), forces=np.zeros(1), projections_Cu=np.zeros(1))
+    cache = RowCache(folder=tmp_path)
+    _, after = cache.rows(["Cu"], SETTINGS, structures)
+    assert cache.computed == 3
+    assert same(before, after)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import ai_how
-from ai_how.cli import clusters, jobs
+from ai_how.cli import clusters, jobs, looking
 from ai_how.cli.base import EXIT_CODES_HELP, EXIT_USAGE, ClusterYaml, JsonFlag, refusing, tell
 from ai_how.cli.gpus import gpu_app
 from ai_how.cli.images import image_app
@@ -157,6 +157,7 @@ def _interrupt(_: int, __: FrameType | None) -> None:
 
 clusters.register(app)
 jobs.register(app)
+looking.register(app)
 app.add_typer(gpu_app, name="gpu")
 app.add_typer(image_app, name="image")
 

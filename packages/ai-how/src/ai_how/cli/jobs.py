@@ -1,10 +1,11 @@
-"""Jobs: submit, queue, env; thin over sbatch and squeue."""
+"""Jobs: submit, queue, env, profile; thin over sbatch and squeue."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command(context_settings={"ignore_unknown_options": True})(submit)
     app.command()(queue)
     app.command()(env)
+    app.command()(profile)
 
 
 def submit(
@@ -79,3 +81,56 @@ def env(cluster: Cluster) -> None:
     with refusing():
         _, _, driver = lifecycle.made(cluster)
         typer.echo(f"export SLURM_CONF={shlex.quote(driver.environment()['SLURM_CONF'])}")
+
+
+def profile(
+    cluster: Cluster,
+    partition: Annotated[
+        str | None, typer.Option("--partition", "-p", help="Partition; by default the cluster's.")
+    ] = None,
+    labels: Annotated[
+        int | None,
+        typer.Option("--labels-per-node", help="Labels at once on a node; by default its cores."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Campaign file to put the section into; made if missing."
+        ),
+    ] = None,
+    rootstock: Annotated[
+        Path | None,
+        typer.Option("--rootstock", help="clusters.yaml of rootstock to put the cluster into."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write what makes a campaign run on the cluster, and rootstock know it.
+
+    Without --output and --rootstock both are printed, as two YAML documents. A file that is
+    there keeps everything else that it says.
+
+    ai-how profile lab --output config.yaml --rootstock ~/.config/rootstock/clusters.yaml
+    """
+    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cluster.profile import make_profile, merge_roots, merge_section  # noqa: PLC0415
+    from ai_how.cluster.state import folder_of  # noqa: PLC0415
+
+    with refusing():
+        _, plan, driver = lifecycle.made(cluster)
+        shared = Path(plan.shared) if plan.shared else folder_of(plan.name) / "shared"
+        found = make_profile(plan, driver, shared, partition, labels)
+        if output is not None:
+            merge_section(output, "execution", found.execution_text())
+        if rootstock is not None:
+            merge_roots(rootstock, found.roots)
+    if as_json:
+        data = {"execution": found.execution, "rootstock": {"clusters": found.roots}}
+        typer.echo(json.dumps(data, indent=1))
+        return
+    if output is not None:
+        tell(f"{output}: execution on {found.cluster}; next: pyacemaker run {output}")
+    if rootstock is not None:
+        tell(f"{rootstock}: {found.cluster}, next: rootstock init --cluster {found.cluster}")
+    if output is None and rootstock is None:
+        typer.echo(found.execution_text(), nl=False)
+        typer.echo(f"---\n# for rootstock's clusters.yaml\n{found.roots_text()}", nl=False)

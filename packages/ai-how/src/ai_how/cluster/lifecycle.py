@@ -26,6 +26,7 @@ from ai_how.drivers.base import Driver, DriverError, Say
 from ai_how.drivers.nspawn.driver import NspawnDriver
 from ai_how.drivers.nspawn.record import read_record
 from ai_how.drivers.process import ProcessDriver
+from ai_how.gpu.owners import allocate, owners, release
 from ai_how.plan.conflicts import Claim
 from ai_how.plan.host import Host, this_host
 from ai_how.plan.plan import Plan, make_plan, refuse_conflicts
@@ -74,8 +75,15 @@ def name_of(cluster: str) -> str:
 
 
 def claims(but: str) -> list[Claim]:
-    """Return what the clusters of this user hold, `but` one. Processes hold nothing."""
-    found = []
+    """Return what the clusters of this user hold, `but` one. Processes hold nothing.
+
+    A GPU that was given by hand is held too (`ai-how gpu allocate`).
+    """
+    found = [
+        Claim(owner.cluster, pci=(owner.address,))
+        for owner in owners().values()
+        if owner.cluster != but
+    ]
     for name in known_clusters():
         if name == but:
             continue
@@ -163,6 +171,7 @@ def up(cluster: str, say: Say) -> Status:
         if lacking:
             raise DriverError("; ".join(lacking))
         write_state(state)
+        allocate(_devices(plan), plan.name)
         driver.up(plan, state.off, say)
         folder = folder_of(plan.name)
         if wants_configuring(plan) and not is_configured(plan, driver, folder):
@@ -225,6 +234,7 @@ def destroy(cluster: str) -> bool:
         drivers: list[Driver] = [ProcessDriver(folder), NspawnDriver(folder)]
         for driver in [driver_of(state)] if state else drivers:
             driver.destroy()
+        release(cluster=name)
         forget(folder)
     return True
 
@@ -287,6 +297,11 @@ def known_node(plan: Plan, name: str) -> str:
     if name not in roles:
         raise StateError(f"{name!r} is no node of {plan.name!r}; it has {', '.join(roles)}")
     return roles[name]
+
+
+def _devices(plan: Plan) -> list[str]:
+    """Return the PCI devices of this machine that the nodes take."""
+    return [address for node in plan.nodes for address in node.pci]
 
 
 def _undamaged(name: str) -> ClusterState | None:

@@ -238,8 +238,11 @@ class NodeGroup(Machine):
     count: int | None = Field(
         default=None, ge=1, le=1000, description="How many; left out: one, called by `name` alone."
     )
-    gpus: Gpus | None = Field(
-        default=None, description="GPUs declared to SLURM; emulated, for tests of schedulers."
+    gpus: Annotated[list[Gpus], BeforeValidator(_as_list)] = Field(
+        default_factory=list,
+        max_length=16,
+        description="GPUs declared to SLURM, or a list of one entry for each type (MIG "
+        "instances, say); emulated, for tests of schedulers.",
     )
     pcie_passthrough: list[PciAddress] = Field(
         default_factory=list,

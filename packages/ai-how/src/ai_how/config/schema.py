@@ -21,11 +21,12 @@ def json_schema() -> dict[str, Any]:
     body = ClusterFile.model_json_schema(mode="validation")
     body.pop("title", None)
     body.pop("description", None)
-    # One group may stand where a list of groups may.
+    # One group may stand where a list of groups may; one kind of GPU where several may.
     for section, key in (
         ("Hpc", "compute_nodes"),
         ("Cloud", "control_plane"),
         ("Cloud", "workers"),
+        ("NodeGroup", "gpus"),
     ):
         listed = body["$defs"][section]["properties"][key]
         about = listed.pop("description")

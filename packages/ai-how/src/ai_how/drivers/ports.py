@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
+import tempfile
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from ai_how.files import locked
 
 # Below the kernel's range for outgoing connections (ip_local_port_range: from 32768).
 _FIRST, _LAST = 18_000, 32_000
@@ -28,6 +34,19 @@ def free_base(name: str, count: int) -> int:
         if base + count <= _LAST and are_free(range(base, base + count)):
             return base
     raise OSError(f"no {count} free ports in a row between {_FIRST} and {_LAST}")
+
+
+def choosing() -> AbstractContextManager[None]:
+    """Hold what only one `up` of this user may hold at a time: from choosing ports to using them.
+
+    Between the look at a port and the daemon that takes it, another cluster, which may keep its
+    state elsewhere, would find the same one free.
+    """
+    folder = Path(tempfile.gettempdir()) / f"ai-how-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise OSError(f"{folder} belongs to somebody else; remove it, or set TMPDIR")
+    return locked(folder / "ports.lock")
 
 
 def are_free(ports: Iterable[int]) -> bool:

@@ -11,22 +11,31 @@ import contextlib
 import json
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
 from ai_how.drivers.daemons import Daemon, daemons_of, end, end_jobs, start
-from ai_how.drivers.munge import munge_answers, run_munged
-from ai_how.drivers.ports import are_free, free_base, preferred_base
-from ai_how.drivers.ready import until_ready
+from ai_how.drivers.ports import are_free, choosing, free_base, preferred_base
+from ai_how.drivers.process_faults import (
+    disk_faults,
+    key_faults,
+    mend_disks,
+    mend_key,
+    set_state_aside,
+    sign_key,
+    unreadable_state,
+)
 from ai_how.files import write_whole
 from ai_how.plan.plan import Plan
-from ai_how.slurm.commands import SlurmError, set_down
+from ai_how.slurm.commands import NodeState, SlurmError, ask, node_states, resume, set_down
 from ai_how.slurm.conf import Site, gres_conf, slurm_conf
 
 _PROGRAMS = {
@@ -37,6 +46,8 @@ _PROGRAMS = {
     "srun": "slurm-client",
 }
 _LONGEST_FOLDER = 80  # a socket's path has at most 107 bytes (unix(7))
+_READY_S = 60.0
+_SURVIVES_S = 30.0  # it answers, or ends because it cannot read its state, long before
 _AT_ONCE = 8  # daemons started at the same time
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Where no device can be made, these stand for GPUs: they exist everywhere and harm nothing.
@@ -93,13 +104,14 @@ class ProcessDriver:
             for program in ("munged", "slurmctld")
             if program not in have
         ]
-        if "munged" in have and not munge_answers(self.folder / "run" / "munge.socket"):
+        if "munged" in have and not _munge_answers(self.folder / "run" / "munge.socket"):
             found.append("munged does not answer; `ai-how up` starts it anew")
         return found
 
     def node_faults(self, plan: Plan, off: Sequence[str]) -> list[str]:
-        """Return nothing: all there is of a node is its slurmd."""
-        return []
+        """Return what is wrong though all daemons run: the munge key, full disks."""
+        names = [node.name for node in plan.compute if node.name not in off]
+        return [*key_faults(self.folder), *disk_faults(self.folder, names)]
 
     def up(self, plan: Plan, off: Sequence[str], say: Say) -> None:
         """Make all that the plan wants, and start every node but `off`. Raises DriverError."""
@@ -110,15 +122,29 @@ class ProcessDriver:
         for private in ("etc/keys", "state"):
             (self.folder / private).mkdir(exist_ok=True)
             (self.folder / private).chmod(0o700)
-        site = self._site(plan)
-        if self._configure(plan, site):
-            say("configuration changed: daemons are started anew")
-            self._end(lambda daemon: daemon.program != "munged")
-        run_munged(self.folder, self._daemon_environment(), say)
-        if running_though_off := [name for name in self.running() if name in off]:
-            self.stop(running_though_off)
-        self._daemons(plan, off, say)
-        until_ready(plan, off, self.environment(), say, self.folder / "log")
+        try:
+            claim = choosing()
+        except OSError as error:
+            raise DriverError(str(error)) from None
+        with claim:
+            site = self._site(plan)
+            if self._configure(plan, site):
+                say("configuration changed: daemons are started anew")
+                self._end(lambda daemon: daemon.program != "munged")
+            if mend_key(self.folder, say):
+                self._end(lambda _: True)
+            self._munge(say)
+            sign_key(self.folder)
+            mended = mend_disks(
+                self.folder, [n.name for n in plan.compute if n.name not in off], say
+            )
+            if running_though_off := [name for name in self.running() if name in off]:
+                self.stop(running_though_off)
+            self._daemons(plan, off, say)
+        if mended:
+            with contextlib.suppress(SlurmError):
+                resume(mended, self.environment())
+        self._until_ready(plan, off, say)
 
     def stop(self, names: Sequence[str]) -> None:
         """End nodes as a power cut would; slurmctld, if it answers, requeues their jobs at once."""
@@ -176,10 +202,15 @@ class ProcessDriver:
             raise DriverError(f"{command[0]}: {error.strerror}") from None
 
     def ssh_command(self, node: str) -> list[str]:
-        """Raise DriverError: a node is this machine."""
-        raise DriverError(
-            f"{node} is a process of this machine and has no ssh; `ai-how exec` runs a command"
+        """Return a shell here in the node's environment: the node is this machine.
+
+        Words after it are given to the shell as ssh would give them to a remote one.
+        """
+        shell = (
+            'if [ $# -eq 0 ]; then exec "${SHELL:-/bin/sh}"; fi; exec "${SHELL:-/bin/sh}" -c "$*"'
         )
+        own = [f"SLURM_CONF={self.conf}", f"SLURMD_NODENAME={node}"]
+        return ["env", *own, "sh", "-c", shell, node]
 
     def logs(self, node: str) -> list[Path]:
         """Return the log files of a node; `controller` has slurmctld's and munged's."""
@@ -244,12 +275,38 @@ class ProcessDriver:
                 path.chmod(0o644)
         return changed
 
+    def _munge(self, say: Say) -> None:
+        keys, run, log = (self.folder / part for part in ("etc/keys", "run", "log"))
+        key = keys / "munge.key"
+        if not key.exists():
+            write_whole(key, secrets.token_bytes(128))
+        key.chmod(0o400)
+        munge_socket = run / "munge.socket"
+        if self._by_program("munged"):
+            if _munge_answers(munge_socket):
+                return
+            say("munged does not answer: started anew")
+            self._end(lambda daemon: daemon.program == "munged")
+        for stale in (munge_socket, run / "munge.socket.lock", run / "munged.pid"):
+            stale.unlink(missing_ok=True)
+        # It refuses a socket that not everybody can reach, but this one may well be private to
+        # its user; that nobody else can replace the key, `missing` has checked.
+        command = [
+            "munged",
+            "--force",
+            f"--socket={munge_socket}",
+            f"--key-file={key}",
+            f"--pid-file={run / 'munged.pid'}",
+            f"--log-file={log / 'munged.log'}",
+            f"--seed-file={keys / 'munged.seed'}",
+        ]
+        start(command, self._daemon_environment(), log / "start-munged.log")
+        say("munged runs")
+
     def _daemons(self, plan: Plan, off: Sequence[str], say: Say) -> None:
         environment, log = self._daemon_environment(), self.folder / "log"
         if not self._by_program("slurmctld"):
-            command = ["slurmctld", "-f", str(self.conf)]
-            start(command, environment, log / "start-slurmctld.log")
-            say("slurmctld runs")
+            self._slurmctld(environment, say)
         have = {daemon.node for daemon in self._by_program("slurmd")}
         wanted = [node.name for node in plan.compute if node.name not in off]
         strangers = have - {node.name for node in plan.compute}
@@ -264,6 +321,58 @@ class ProcessDriver:
             list(pool.map(start_node, new))  # raises the first failure
         if new:
             say(f"{len(new)} slurmd started")
+
+    def _slurmctld(self, environment: dict[str, str], say: Say) -> None:
+        """Start slurmctld; where it cannot read what it saved, without that."""
+        command, log = ["slurmctld", "-f", str(self.conf)], self.folder / "log"
+        before = _size(log / "slurmctld.log")
+        start(command, environment, log / "start-slurmctld.log")
+        until = time.monotonic() + _SURVIVES_S
+        while time.monotonic() < until and self._by_program("slurmctld"):
+            if _answers(self.environment()):
+                say("slurmctld runs")
+                return
+            time.sleep(0.02)
+        if self._by_program("slurmctld"):
+            say("slurmctld runs")
+            return
+        if _size(log / "slurmctld.log") <= before or not unreadable_state(log / "slurmctld.log"):
+            raise DriverError(f"slurmctld ended at once; see {log / 'slurmctld.log'}")
+        aside = set_state_aside(self.folder / "state")
+        say(f"slurmctld cannot read its state: begun anew, jobs are forgotten; {aside} keeps it")
+        start(command, environment, log / "start-slurmctld.log")
+
+    def _until_ready(self, plan: Plan, off: Sequence[str], say: Say) -> None:
+        wanted = {node.name for node in plan.compute if node.name not in off}
+        until = time.monotonic() + _READY_S
+        answer, waiting = "slurmctld does not answer", wanted
+        while time.monotonic() < until:
+            try:
+                states = node_states(self.environment())
+            except SlurmError as error:
+                answer = str(error)
+            else:
+                waiting = {n for n in wanted if not _takes_jobs(states.get(n))}
+                if not waiting:
+                    say(f"{len(wanted)} nodes take jobs")
+                    return
+                down = [n for n in waiting if n in states and states[n].state == "down"]
+                if down:
+                    with contextlib.suppress(SlurmError):  # not registered yet
+                        resume(down, self.environment())
+                drained = [n for n in waiting if n in states and _is_drained(states[n])]
+                if waiting == set(drained):
+                    name = drained[0]
+                    say(f"{name} is drained ({states[name].reason}); it is left as it is")
+                    return
+                answer = ", ".join(
+                    f"{n} is {states[n].state} {states[n].reason}".strip()
+                    if n in states
+                    else f"{n} is unknown"
+                    for n in sorted(waiting)[:3]
+                )
+            time.sleep(0.05)
+        raise DriverError(f"not ready after {_READY_S:.0f} s: {answer}; see {self.folder / 'log'}")
 
     def _by_program(self, program: str) -> list[Daemon]:
         return [d for d in daemons_of(self.folder) if d.program == program]
@@ -320,3 +429,33 @@ def _written_by_others(folder: Path) -> Path | None:
             if mode & 0o022 and not mode & stat.S_ISVTX:
                 return path
     return None
+
+
+def _answers(environment: Mapping[str, str]) -> bool:
+    try:
+        ask(["scontrol", "ping"], environment, limit_s=5)
+    except SlurmError:
+        return False
+    return True
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _munge_answers(munge_socket: Path) -> bool:
+    try:
+        ask(["munge", "-n", "-S", str(munge_socket)], {"PATH": _PATH}, limit_s=5)
+    except SlurmError:
+        return False
+    return True
+
+
+def _takes_jobs(node: NodeState | None) -> bool:
+    if node is None or not node.responds:
+        return False
+    return node.state in {"idle", "mixed", "allocated", "completing"}
+
+
+def _is_drained(node: NodeState) -> bool:
+    return node.state in {"drained", "draining"}

@@ -56,7 +56,8 @@ def find_gpus(sys: Path = _SYS) -> list[Gpu]:
     graphics of a server's management controller is none.
     """
     folder = sys / "bus" / "pci" / "devices"
-    devices = [_device(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    devices = [_device(path) for path in paths if (path / "class").exists()]  # not unplugged
     found = []
     for device in devices:
         kind = device.pci_class >> 16
@@ -76,8 +77,17 @@ def find_gpus(sys: Path = _SYS) -> list[Gpu]:
     return found
 
 
+def full_address(address: str) -> str:
+    """Return a PCI address with its domain, in small letters: ``0000:01:00.0`` for ``01:00.0``."""
+    small = address.lower()
+    return small if small.count(":") == 2 else f"0000:{small}"
+
+
 def passthrough_problems(gpu: Gpu, given: Collection[str] = ()) -> list[str]:
     """Return what keeps a GPU from being passed through, each with its remedy.
+
+    Two GPUs of one kind have one vendor and device id, and ``vfio-pci.ids=`` on the kernel's
+    command line takes both: the remedy names the address.
 
     A group of the IOMMU goes to one VM as a whole, its bridges excepted (Documentation/
     driver-api/vfio.rst of the kernel): every other device of it must be in `given` too, or

@@ -12,6 +12,7 @@ from ai_how.config.load import dotted
 from ai_how.config.models import ClusterFile, Origin
 from ai_how.config.sizes import format_mib
 from ai_how.config.yaml_lines import KeyPath
+from ai_how.gpu.sysfs import passthrough_problems
 from ai_how.plan.host import Host
 from ai_how.plan.nodes import Net, Node
 
@@ -229,6 +230,11 @@ def _gpus(draft: Draft) -> Found:
                     key,
                     (f"this machine has no device {address}; `lspci -D` prints what it has"),
                 )
+        if draft.uses_network:  # nodes of their own, which a device is passed through to
+            for gpu in draft.host.gpus:
+                if gpu.address in node.pci:
+                    for problem in passthrough_problems(gpu, node.pci):
+                        yield "conflict", key, problem
 
 
 def _resources(draft: Draft) -> Found:

@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from ai_how.gpu.sysfs import Gpu, find_gpus
+
 _PROC, _SYS = Path("/proc"), Path("/sys")
 
 
@@ -29,6 +31,8 @@ class Host:
         Subnets it reaches directly, each with its interface; the default route is left out.
     pci
         Addresses of its PCI devices, or None where sysfs shows none.
+    gpus
+        Its GPUs.
     """
 
     hostname: str
@@ -37,6 +41,7 @@ class Host:
     interfaces: frozenset[str]
     routes: tuple[tuple[ipaddress.IPv4Network, str], ...]
     pci: frozenset[str] | None
+    gpus: tuple[Gpu, ...] = ()
 
 
 def this_host(proc: Path = _PROC, sys: Path = _SYS) -> Host:
@@ -50,6 +55,7 @@ def this_host(proc: Path = _PROC, sys: Path = _SYS) -> Host:
         interfaces=frozenset(path.name for path in net.iterdir()) if net.is_dir() else frozenset(),
         routes=_routes(proc / "net" / "route"),
         pci=frozenset(path.name for path in devices.iterdir()) if devices.is_dir() else None,
+        gpus=tuple(find_gpus(sys)),
     )
 
 

@@ -18,7 +18,7 @@ class Node:
     """A node that would be made.
 
     `key` is where the file tells of it; `group` the name it shares with its like. `ip` is None
-    where the subnet has no address left.
+    where the subnet has no address left. `gpu_types` has the type of each of its `gpus`.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Node:
     auto_start: bool
     gpus: int
     gpu_type: str
+    gpu_types: tuple[str, ...]
     pci: tuple[str, ...]
     mounts: tuple[tuple[str, str, bool], ...]
     key: KeyPath
@@ -120,7 +121,8 @@ def _given_addresses(machine: Machine) -> list[str]:
 def _node(
     cluster: str, role: Role, machine: Machine, key: KeyPath, name: str, ip: str | None
 ) -> Node:
-    gpus = machine.gpus if isinstance(machine, NodeGroup) else None
+    declared = machine.gpus if isinstance(machine, NodeGroup) else []
+    types = tuple(gpus.type for gpus in declared for _ in range(gpus.count))
     pci = machine.pcie_passthrough if isinstance(machine, NodeGroup | CloudMachine) else []
     return Node(
         name=name,
@@ -132,8 +134,9 @@ def _node(
         memory_MiB=machine.memory,
         disk_MiB=machine.disk,
         auto_start=machine.auto_start,
-        gpus=gpus.count if gpus else 0,
-        gpu_type=gpus.type if gpus else "",
+        gpus=len(types),
+        gpu_type=", ".join(dict.fromkeys(types)),
+        gpu_types=types,
         pci=tuple(pci),
         mounts=tuple((m.source, m.target, m.read_only) for m in machine.mounts),
         key=key,

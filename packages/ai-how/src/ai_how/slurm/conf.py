@@ -98,6 +98,7 @@ def slurm_conf(plan: Plan, site: Site) -> str:
         "SelectTypeParameters=CR_Core_Memory",
         "SlurmdParameters=config_overrides",
         "JobAcctGatherType=jobacct_gather/linux",
+        "JobAcctGatherFrequency=10",  # how fresh the efficiency of a job is, in seconds
         "ReturnToService=2",
         "SlurmdTimeout=10",
         "SlurmctldTimeout=10",
@@ -121,8 +122,10 @@ def gres_conf(plan: Plan, site: Site) -> str:
     lines = [f"# Made by ai-how for the cluster {plan.name}."]
     for node in plan.compute:
         if node.gpus:
-            files = ",".join(site.gpu_files[node.name])
-            lines.append(f"NodeName={node.name} Name=gpu Type={node.gpu_type} File={files}")
+            files = site.gpu_files[node.name]
+            for kind in dict.fromkeys(node.gpu_types):
+                own = [f for f, of in zip(files, node.gpu_types, strict=True) if of == kind]
+                lines.append(f"NodeName={node.name} Name=gpu Type={kind} File={','.join(own)}")
     return "\n".join(lines) + "\n"
 
 
@@ -170,7 +173,8 @@ def _accounting(plan: Plan, site: Site) -> list[str]:
 
 def _node_line(node: Node, site: Site) -> str:
     hostname, address = site.node_addresses[node.name]
-    gres = f" Gres=gpu:{node.gpu_type}:{node.gpus}" if node.gpus else ""
+    kinds = [f"gpu:{kind}:{node.gpu_types.count(kind)}" for kind in dict.fromkeys(node.gpu_types)]
+    gres = f" Gres={','.join(kinds)}" if kinds else ""
     return (
         f"NodeName={node.name} NodeHostname={hostname} NodeAddr={address} "
         f"Port={site.node_ports[node.name]} CPUs={node.cpu} RealMemory={node.memory_MiB}{gres} "

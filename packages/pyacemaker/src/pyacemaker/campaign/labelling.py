@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.execution.base import Executor
+from pyacemaker.files import locked
 from pyacemaker.labels import Failure, LabelStore
 from pyacemaker.oracle.base import Label, Oracle, OracleError
 
@@ -39,9 +40,19 @@ class _Task:
 
 
 def _label_one(task: _Task) -> str:
-    """Label one structure and store it at once, in the worker: nothing waits in memory."""
+    """Label one structure and store it at once, in the worker: nothing waits in memory.
+
+    A worker that was taken for dead may be at it still, or may have finished it before it was
+    lost: one at a time, and none twice.
+    """
     store = LabelStore(task.store)
-    label = task.oracle.label(task.atoms, store.workdir(task.key))
+    workdir = store.workdir(task.key)
+    with locked(workdir / ".lock"):
+        return task.key if store.contains(task.key) else _labelled(task, store, workdir)
+
+
+def _labelled(task: _Task, store: LabelStore, workdir: Path) -> str:
+    label = task.oracle.label(task.atoms, workdir)
     # The label belongs to the structure that was asked for, whatever box or order of atoms
     # the code was given.
     atoms = task.atoms.copy()

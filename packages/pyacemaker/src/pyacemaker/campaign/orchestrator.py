@@ -98,7 +98,7 @@ def run_campaign(
             )
             state.set_fact("outcome", None)
             journal = Journal(workdir, state, settings.seed, listener)
-            with parts.executor(settings.workers) as executor:
+            with parts.executor(settings.workers, workdir) as executor:
                 store = LabelStore(workdir / "labels")
                 if retry_failed:
                     store.forget_failures()

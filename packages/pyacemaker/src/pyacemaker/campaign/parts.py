@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from ase.calculators.calculator import Calculator
 
@@ -12,7 +14,7 @@ from pyacemaker.config.settings import CampaignSettings, GeneratorSettings
 from pyacemaker.dynamics.base import Dynamics
 from pyacemaker.dynamics.choose import make_dynamics
 from pyacemaker.execution.base import Executor
-from pyacemaker.execution.parsl_executor import ParslExecutor
+from pyacemaker.execution.choose import make_executor
 from pyacemaker.oracle.ase_oracle import ASEOracle
 from pyacemaker.oracle.base import Oracle
 from pyacemaker.oracle.espresso.oracle import EspressoOracle
@@ -30,6 +32,8 @@ from pyacemaker.validator.test_error import TestErrorCheck
 
 Say = Callable[[str], None]
 
+ROWS = Path("cache") / "rows"
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -42,11 +46,13 @@ class Parts:
     dynamics: Dynamics
     checks: Sequence[Check]
     test_check: Check
-    executor: Callable[[int], Executor]
+    executor: Callable[[int, Path], Executor]
 
 
-def make_parts(settings: CampaignSettings, say: Say) -> Parts:
+def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None) -> Parts:
     """Return the parts `settings` ask for. `say` is told what takes long, such as a build.
+
+    What can be computed anew, such as the rows of a fit, is kept in `workdir`, if one is named.
 
     Raises OracleError, DynamicsError or PartError, with the remedy, where a part cannot be had.
     """
@@ -61,15 +67,15 @@ def make_parts(settings: CampaignSettings, say: Say) -> Parts:
         make_oracle=make_oracle,
         foundation=foundation_models,
         selector=MaxVolSelector.for_elements(settings.elements, settings.trainer),
-        trainer=_make_trainer(settings, say),
+        trainer=_make_trainer(settings, say, workdir),
         dynamics=make_dynamics(settings.dynamics.engine, settings.dynamics.lammps_command, say),
         checks=checks,
         test_check=TestErrorCheck(settings.validation),
-        executor=ParslExecutor,
+        executor=partial(make_executor, settings.execution),
     )
 
 
-def _make_trainer(settings: CampaignSettings, say: Say) -> Trainer:
+def _make_trainer(settings: CampaignSettings, say: Say, workdir: Path | None) -> Trainer:
     if settings.trainer.fit == "finnis-sinclair":
         return FinnisSinclairTrainer(settings.trainer, say)
-    return LinearTrainer(settings.trainer, settings.workers)
+    return LinearTrainer(settings.trainer, settings.workers, workdir and workdir / ROWS)

@@ -22,6 +22,7 @@ from pyacemaker.campaign.state import StateError
 from pyacemaker.cli import watch
 from pyacemaker.config.settings import CampaignSettings
 from pyacemaker.dynamics.base import DynamicsError
+from pyacemaker.execution.base import ExecutionError
 from pyacemaker.files import AlreadyLockedError
 from pyacemaker.generator.base import GeneratorError
 from pyacemaker.labels import CorruptLabelError
@@ -44,6 +45,7 @@ _KNOWN = (
     GeneratorError,
     OracleError,
     PseudopotentialError,
+    ExecutionError,
 )
 _DISK_ERRORS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
@@ -79,7 +81,7 @@ def run_with_words(
     command = f"pyacemaker run {shlex.quote(str(config))} --workdir {shlex.quote(str(workdir))}"
     say(f"{'-'.join(settings.elements)} campaign in {workdir}")
     try:
-        parts = make_parts(settings, say)
+        parts = make_parts(settings, say, workdir)
         with view as listener:
             outcome = run_campaign(
                 settings,

@@ -145,6 +145,9 @@ def _spoken(value: dict[str, Any]) -> dict[str, Any]:
         if inner is None:
             del result[name]
             continue
+        if name == "execution" and isinstance(inner, str):
+            result[name] = {"kind": inner}
+            continue
         if not isinstance(inner, dict):
             continue
         changed = dict(inner)

@@ -31,6 +31,7 @@ from pyacemaker.config.settings import (
     SelectionSettings,
 )
 from pyacemaker.config.yaml_lines import KeyPath
+from pyacemaker.execution.settings import ExecutionSettings
 from pyacemaker.oracle.dft_settings import GPAWSettings, VASPSettings
 from pyacemaker.oracle.settings import ASESettings, EspressoSettings, RootstockSettings
 from pyacemaker.trainer.settings import TrainerSettings
@@ -153,6 +154,11 @@ BudgetSection = _section(
     "What the campaign may spend, and in what portions; it ends when the budget is used up.",
     [BudgetSettings, SelectionSettings],
 )
+ExecutionSection = _section(
+    "ExecutionSection",
+    "Where labels and trajectories are computed: this machine, or a SLURM cluster.",
+    [ExecutionSettings],
+)
 
 
 def _elements(value: Any) -> Any:
@@ -229,6 +235,10 @@ class Config(Section):
     budget: BudgetSection = Field(  # type: ignore[valid-type]
         default_factory=BudgetSection, description="What the campaign may spend."
     )
+    execution: ExecutionSection = Field(  # type: ignore[valid-type]
+        default_factory=ExecutionSection,
+        description="Where labels and trajectories are computed; `execution: slurm` for short.",
+    )
     seed: int | None = Field(
         default=None, ge=0, lt=2**32, description="Seed of the one random generator. Default: 1."
     )
@@ -236,7 +246,8 @@ class Config(Section):
         default=None,
         ge=1,
         le=100_000,
-        description="Labels computed at the same time. Default: one for each CPU core.",
+        description="Labels computed at the same time on this machine. Default: one for each CPU "
+        "core.",
     )
 
     _origin: Origin | None = PrivateAttr(default=None)

@@ -26,6 +26,7 @@ from pyacemaker.config.settings import (
 )
 from pyacemaker.config.structure import resolve_structure
 from pyacemaker.config.yaml_lines import KeyPath, Problem
+from pyacemaker.execution.settings import ExecutionSettings
 from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.validator.settings import ValidationSettings
 
@@ -248,8 +249,23 @@ def resolve(config: Config, base_dir: Path | None = None) -> Resolved:
         workers=choices.take(
             ("workers",), config.workers, defaults.workers(), "labels computed at the same time"
         ),
+        execution=_execution(choices),
     )
     return Resolved(settings, tuple(choices.entries))
+
+
+def _execution(choices: Choices) -> ExecutionSettings:
+    section: Any = choices.config.execution
+    if (section.kind or "local") == "slurm":
+        return choices.fill("execution", ExecutionSettings, {})
+    if idle := sorted(section.model_fields_set - {"kind"}):
+        raise choices.refuse(
+            ("execution", idle[0]), "is for jobs of a SLURM cluster; write `kind: slurm` too"
+        )
+    why = "labels and trajectories run on this machine; slurm: as jobs of a SLURM cluster"
+    kind: Kind = "default" if section.kind is None else "user"
+    choices.note(("execution", "kind"), "local", kind, why)
+    return ExecutionSettings()
 
 
 def _root(config: Config, base_dir: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ def json_schema() -> dict[str, Any]:
     for name in sections():  # a section whose keys are all commented out is null, and accepted
         properties = body["properties"][name]
         properties["anyOf"] = [{"$ref": properties.pop("$ref")}, {"type": "null"}]
+    body["properties"]["execution"]["anyOf"].insert(1, {"enum": ["local", "slurm"]})
     schema = {
         "$schema": GenerateJsonSchema.schema_dialect,
         "$id": SCHEMA_ID,

@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pyacemaker.execution.settings import ExecutionSettings
 from pyacemaker.oracle.settings import OracleSettings
 from pyacemaker.provenance import KEY as PROVENANCE_KEY
 from pyacemaker.provenance import provenance_of
@@ -194,6 +195,7 @@ class BudgetSettings(Settings):
 # What may differ between two runs of one campaign: the machine, and how long to go on.
 _NOT_SCIENCE: dict[str, Any] = {
     "workers": True,
+    "execution": True,
     "budget": True,
     "oracle": {
         "command",
@@ -231,6 +233,7 @@ class CampaignSettings(Settings):
     budget: BudgetSettings
     seed: int = Field(ge=0, lt=2**32, description="Seed of the one random generator.")
     workers: int = Field(ge=1, le=100_000, description="Labels computed at the same time.")
+    execution: ExecutionSettings = ExecutionSettings()
 
     def to_json(self) -> str:
         """Return the canonical JSON text: sorted keys, no spaces, shortest floats."""

@@ -20,6 +20,10 @@ class Outcome(Generic[R]):
     error: BaseException | None = None
 
 
+class ExecutionError(RuntimeError):
+    """The machines that should do the work do not; the message says why and what helps."""
+
+
 class Executor(Protocol):
     """Runs a function over items, several at once."""
 

@@ -4,13 +4,7 @@ Parsl does the scheduling; this module only keeps it to ourselves: a private
 DataFlowKernel for each ``with``, nothing written into the current directory, no
 memoization, no usage tracking, every socket on the loopback interface.
 
-Another place to run is another Parsl provider in `_config`. For SLURM: the
-HighThroughputExecutor of kind ``processes`` with ``provider=SlurmProvider(partition=...,
-account=..., nodes_per_block=1, init_blocks=1, max_blocks=N, walltime=..., worker_init="source
-.../bin/activate")``, ``max_workers_per_node`` labels at once on each node, ``address`` the
-submit host's address on the cluster's network instead of the loopback (the traffic stays
-encrypted) and ``run_dir`` on the shared file system; `map_unordered` and its callers stay as
-they are.
+Another place to run is another `_parsl_config`: see `slurm_executor`.
 """
 
 from __future__ import annotations
@@ -52,11 +46,15 @@ _STOPPED = "the executor was stopped before all was done"
 _HTEX = "parsl.executors.high_throughput"
 # The interchange must not outlive this process (a kill -9 runs no clean-up), nor take a Ctrl-C
 # that is meant for it.
-_INTERCHANGE = (
+INTERCHANGE = (
     "import ctypes, os, runpy, signal, sys\n"
     "if sys.platform == 'linux': ctypes.CDLL(None).prctl(1, signal.SIGTERM)\n"
     "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     f"runpy.run_module('{_HTEX}.interchange', run_name='__main__')\n"
+)
+# Of this Python, whatever PATH says; a .venv need not be activated.
+WORKER_COMMAND = DEFAULT_LAUNCH_CMD.replace(
+    "process_worker_pool.py", f"'{sys.executable}' -m {_HTEX}.process_worker_pool"
 )
 
 
@@ -110,7 +108,7 @@ class ParslExecutor:
             else:
                 self._folder = self._wanted_dir.resolve()
                 self._folder.mkdir(parents=True, exist_ok=True)
-            self._kernel = DataFlowKernel(_config(self.workers, self.kind, self._folder))
+            self._kernel = DataFlowKernel(self._parsl_config(self._folder))
             stack.callback(self._close_kernel)
             self._closing = stack.pop_all()
         return self
@@ -147,7 +145,7 @@ class ParslExecutor:
                 while (ended := _next(done)) is None:
                     if self._kernel is not kernel:
                         raise RuntimeError(_STOPPED)
-                outcome: Outcome[R] = _outcome(*ended)
+                outcome: Outcome[R] = self._outcome(*ended)
                 if isinstance(outcome.error, _DroppedError):
                     raise RuntimeError(_STOPPED)
                 yield outcome
@@ -169,6 +167,23 @@ class ParslExecutor:
                 raise RuntimeError(_STOPPED) from refused
             raise
         return future
+
+    def _parsl_config(self, folder: Path) -> Config:
+        return _config(self.workers, self.kind, folder)
+
+    def _outcome(self, index: int, ended: Future[Any]) -> Outcome[Any]:
+        try:
+            answer = ended.result()
+            if isinstance(answer, bytes):
+                answer = pickle.loads(answer)  # noqa: S301 - from our own worker, encrypted
+            value, error = answer
+        except Exception as lost:  # the worker died, or could not be sent the item
+            return Outcome(index, error=self._explained(lost))
+        return Outcome(index, value, error)
+
+    def _explained(self, lost: Exception) -> BaseException:
+        """Return what the caller is told of an item that Parsl lost."""
+        return lost
 
     def _stop_file(self) -> Path:
         return self._folder / "stop"
@@ -193,11 +208,8 @@ def _config(workers: int, kind: Kind, folder: Path) -> Config:
             cores_per_worker=1e-6,  # the number of workers is the caller's choice
             heartbeat_period=_HEARTBEAT_S,
             heartbeat_threshold=4 * _HEARTBEAT_S,
-            # Of this Python, whatever PATH says; a .venv need not be activated.
-            launch_cmd=DEFAULT_LAUNCH_CMD.replace(
-                "process_worker_pool.py", f"'{sys.executable}' -m {_HTEX}.process_worker_pool"
-            ),
-            interchange_launch_cmd=[sys.executable, "-c", _INTERCHANGE],
+            launch_cmd=WORKER_COMMAND,
+            interchange_launch_cmd=[sys.executable, "-c", INTERCHANGE],
             provider=LocalProvider(init_blocks=1, min_blocks=1, max_blocks=1),
         )
     return Config(
@@ -263,17 +275,6 @@ def _next(
     with contextlib.suppress(queue.Empty):
         return done.get(timeout=_LOOK_S)
     return None
-
-
-def _outcome(index: int, ended: Future[Any]) -> Outcome[Any]:
-    try:
-        answer = ended.result()
-        if isinstance(answer, bytes):
-            answer = pickle.loads(answer)  # noqa: S301 - from our own worker, encrypted
-        value, error = answer
-    except Exception as lost:  # the worker died, or could not be sent the item
-        return Outcome(index, error=lost)
-    return Outcome(index, value, error)
 
 
 class _RunningThreads:

@@ -6,10 +6,12 @@ A function of the ACE basis is a polynomial in the atomic base A_v (Drautz, Phys
     dB_f / dr_ij = sum_v (dB_f / dA_v) (d phi_v / dr_ij).
 
 The first factor does not know the neighbour and the second does not know the function: for
-one atom they are two matrices, and all gradients are their product. pyace goes through
-functions, terms and neighbours one by one instead, which takes some fifty times as long for a
-thousand functions. Weighting the second factor by r_ij gives the exact virial in six more
-rows. The terms, the generalised Clebsch-Gordan coefficients and the radial functions are
+one atom they are two matrices, and all gradients are their product. The first is sparse (a
+function is made of few A_v, always the same), and the second is summed over the periodic
+images of a neighbour before it is multiplied, not after. pyace goes through functions, terms
+and neighbours one by one instead, which takes some fifty times as long for a thousand
+functions. Weighting the second factor by r_ij gives the exact virial in six more rows. The
+terms, the generalised Clebsch-Gordan coefficients and the radial functions are
 pyace's own; the tests hold the results to pyace's, digit for digit.
 """
 
@@ -22,7 +24,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 from pyace.basis import ACEBBasisSet
-from scipy.sparse import csr_matrix
+from scipy.sparse import block_diag, csr_matrix
 
 from pyacemaker.potential.environment import atomic_environment
 from pyacemaker.trainer.harmonics import harmonic_index, real_columns
@@ -31,6 +33,7 @@ from pyacemaker.trainer.radial_tables import RadialTables
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
+_AT_ONCE = 32  # atoms whose polynomials are evaluated together: a few MB each hundred
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
@@ -38,16 +41,15 @@ _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 class _Block:
     """The functions of one rank (number of neighbours in a term) of one central element.
 
-    `columns` (W) are the places of the base functions they are made of, among the real
-    columns of their element; `terms` (T x rank) are places in the complex base. `value`
-    (F x T) sums the products of a function's terms; `slope` (F W x 2 T rank) sums the
-    products without one factor, real parts first, to the derivatives by the columns.
+    `terms` (T x rank) are places in the complex base; `value` (F x T) sums the products of a
+    function's terms. `places` (2 numbers each: function and real column) are where the
+    derivatives by the columns are not zero; `slope` (places x 2 T rank) sums the products
+    without one factor, real parts first, to them.
     """
 
-    functions: slice
-    columns: NDArray[np.intp]
     terms: NDArray[np.intp]
     value: csr_matrix
+    places: NDArray[np.int64]
     slope: csr_matrix
 
 
@@ -104,22 +106,27 @@ class BasisGradients:
         virial = np.zeros((6, int(self._starts[-1])))
         for mu, centre in enumerate(self._centres):
             here = slice(int(self._starts[mu]), int(self._starts[mu + 1]))
-            for place, atom in enumerate(np.flatnonzero(kinds == mu)):
-                near = slice(int(first[atom]), int(first[atom + 1]))
-                if near.start == near.stop:
-                    continue
-                values, pulls, strain = centre.evaluate(
-                    vectors[near],
-                    unit[near],
-                    kinds_j[near],
-                    (radial[near], slope[near]),
-                    (sphere[near], turned[near]),
-                )
-                projections[mu][place] = values
-                virial[:, here] += strain
-                forces[atom, :, here] += pulls.sum(axis=0)
-                for pull, other in zip(pulls, j[near], strict=True):
-                    forces[other, :, here] -= pull
+            mine = np.flatnonzero(kinds == mu)
+            places = np.flatnonzero(first[mine] < first[mine + 1])
+            for begin in range(0, len(places), _AT_ONCE):
+                some = places[begin : begin + _AT_ONCE]
+                parts, bases = [], []
+                for atom in mine[some]:
+                    near = slice(int(first[atom]), int(first[atom + 1]))
+                    moved, image_of = np.unique(np.append(j[near], atom), return_inverse=True)
+                    rows, total = centre.rows(
+                        (vectors[near], unit[near], kinds_j[near], image_of),
+                        (radial[near], slope[near]),
+                        (sphere[near], turned[near]),
+                    )
+                    parts.append((moved, rows))
+                    bases.append(total)
+                values, entries = centre.polynomials(np.array(bases).reshape(len(parts), -1))
+                projections[mu][some] = values
+                for (moved, rows), entry in zip(parts, entries, strict=True):
+                    pulls, strain = centre.products(entry, rows)
+                    virial[:, here] += strain
+                    forces[moved, :, here] -= pulls.reshape(len(moved), 3, -1)
         return projections, forces, virial
 
 
@@ -146,7 +153,7 @@ class _Centre:
             edge = end == self._count or end == len(single) or ranks[end] != ranks[begin]
             if edge:
                 is_single = begin < len(single)
-                self._blocks.append(self._block(slice(begin, end), specs[begin:end], is_single))
+                self._blocks.append(self._block(begin, specs[begin:end], is_single))
                 begin = end
         sources = np.array(self._sources).reshape(-1, 4)
         self._real, self._imaginary = sources[:, 0].astype(np.intp), sources[:, 1].astype(np.intp)
@@ -154,19 +161,29 @@ class _Centre:
         keys = np.array(list(self._column), dtype=np.intp).reshape(-1, 3)
         self._of_element = [np.flatnonzero(keys[:, 0] == nu) for nu in range(elements)]
         self._radial, self._harmonic = keys[:, 1], keys[:, 2]
+        self._value = block_diag([block.value for block in self._blocks], format="csr")
+        self._slope = block_diag([block.slope for block in self._blocks], format="csr")
+        places = np.vstack([block.places for block in self._blocks])
+        starts = np.searchsorted(places[:, 0], np.arange(self._count + 1))
+        self._gradient = csr_matrix(
+            (np.zeros(len(places)), places[:, 1], starts), (self._count, len(keys))
+        )
 
-    def evaluate(
+    def rows(
         self,
-        vectors: Array,
-        unit: Array,
-        kinds: NDArray[np.intp],
+        pairs: tuple[Array, Array, NDArray[np.intp], NDArray[np.intp]],
         radial: tuple[Array, Array],
         sphere: tuple[Array, Array],
-    ) -> tuple[Array, Array, Array]:
-        """Return the values (F), gradients (pairs x 3 x F) and virial (6 x F) of one atom."""
+    ) -> tuple[Array, Array]:
+        """Return d A_v by the moved atoms' positions and the strain, and A_v, of one atom.
+
+        `pairs` are the vectors to its neighbours, their directions, their elements and which
+        of the M atoms that are moved each is an image of (last: which the centre is). The
+        first array is (columns x (3 M + 6)), the second (columns).
+        """
+        vectors, unit, kinds, image_of = pairs
         number, width = len(vectors), len(self._radial)
-        rows = np.zeros((3 * number + 6, width))
-        gradient = rows[: 3 * number].reshape(number, 3, width)
+        gradient = np.zeros((number, 3, width))
         total = np.zeros(width)
         for nu, mine in enumerate(self._of_element):
             which = np.flatnonzero(kinds == nu)
@@ -178,25 +195,41 @@ class _Centre:
             part *= f[:, None, :]
             part += unit[which][:, :, None] * (df * y)[:, None, :]
             if len(which) == number and len(mine) == width:
-                gradient[:] = part
+                gradient = part
             else:
                 gradient[np.ix_(which, np.arange(3), mine)] = part
             total[mine] = np.einsum("pc,pc->c", f, y)
+        atoms = int(image_of.max()) + 1
+        # A neighbour pulls at itself and, against that, at the centre.
+        share = np.zeros((atoms, number))
+        share[image_of[:-1], np.arange(number)] = 1.0
+        share[image_of[-1]] -= 1.0
+        rows = np.empty((3 * atoms + 6, width))
+        rows[: 3 * atoms] = (share @ gradient.reshape(number, -1)).reshape(3 * atoms, width)
+        strained = np.tensordot(vectors, gradient, (0, 0))
         for row, (a, b) in enumerate(_VOIGT):
-            rows[3 * number + row] = 0.5 * (
-                vectors[:, a] @ gradient[:, b] + vectors[:, b] @ gradient[:, a]
-            )
-        base = self._sign * total[self._real] + 1j * self._turn * total[self._imaginary]
-        values = np.empty(self._count)
-        products = np.empty((len(rows), self._count))
+            rows[3 * atoms + row] = 0.5 * (strained[a, b] + strained[b, a])
+        return np.ascontiguousarray(rows.T), total
+
+    def polynomials(self, totals: Array) -> tuple[Array, Array]:
+        """Return the functions (atoms x F) and their derivatives (atoms x places) by the A_v."""
+        total = totals.T
+        base = self._sign[:, None] * total[self._real]
+        base = base + 1j * (self._turn[:, None] * total[self._imaginary])
+        products, flat = [], []
         for block in self._blocks:
-            factors = [base[column] for column in block.terms.T]
-            others, product = _without_each(factors)
-            values[block.functions] = block.value @ product.real
-            flat = np.concatenate([part.real for part in others] + [part.imag for part in others])
-            slope = (block.slope @ flat).reshape(-1, len(block.columns))
-            products[:, block.functions] = rows[:, block.columns] @ slope.T
-        return values, products[: 3 * number].reshape(number, 3, -1), products[3 * number :]
+            others, product = _without_each([base[column] for column in block.terms.T])
+            products.append(product.real)
+            flat += [part.real for part in others] + [part.imag for part in others]
+        values = self._value @ np.concatenate(products)
+        entries = self._slope @ np.concatenate(flat)
+        return values.T, np.ascontiguousarray(entries.T)
+
+    def products(self, entries: Array, rows: Array) -> tuple[Array, Array]:
+        """Return the gradients (3 M x F) and virial (6 x F) of one atom's functions."""
+        self._gradient.data = entries
+        products = np.ascontiguousarray((self._gradient @ rows).T)
+        return products[:-6], products[-6:]
 
     def _real_column(self, nu: int, radial: int, harmonic: int) -> int:
         return self._column.setdefault((nu, radial, harmonic), len(self._column))
@@ -217,7 +250,7 @@ class _Centre:
                 self._sources.append((real, imaginary, sign, -sign if m < 0 else sign))
         return self._base[key]
 
-    def _block(self, functions: slice, specs: Any, single: bool) -> _Block:
+    def _block(self, begin: int, specs: Any, single: bool) -> _Block:
         places, owners, weights = [], [], []
         for index, spec in enumerate(specs):
             for ms, weight in zip(spec.ms_combs, spec.gen_cgs, strict=True):
@@ -231,7 +264,6 @@ class _Centre:
                 weights.append(float(weight))
         terms = np.array(places, dtype=np.intp)
         count, rank = terms.shape
-        used: dict[int, int] = {}
         rows, sources, entries = [], [], []
         for t, (owner, weight) in enumerate(zip(owners, weights, strict=True)):
             for k in range(rank):
@@ -241,17 +273,13 @@ class _Centre:
                 if turn:
                     parts.append((imaginary, (rank + k) * count + t, -turn))
                 for column, source, factor in parts:
-                    rows.append((owner, used.setdefault(column, len(used))))
+                    rows.append((begin + owner, column))
                     sources.append(source)
                     entries.append(factor * weight)
-        flat = [owner * len(used) + column for owner, column in rows]
-        return _Block(
-            functions,
-            np.array(list(used), dtype=np.intp),
-            terms,
-            csr_matrix((weights, (owners, np.arange(count))), (len(specs), count)),
-            csr_matrix((entries, (flat, sources)), (len(specs) * len(used), 2 * count * rank)),
-        )
+        entry_at, row_of = np.unique(np.array(rows, dtype=np.int64), axis=0, return_inverse=True)
+        slope = csr_matrix((entries, (row_of.ravel(), sources)), (len(entry_at), 2 * count * rank))
+        value = csr_matrix((weights, (owners, np.arange(count))), (len(specs), count))
+        return _Block(terms, value, entry_at, slope)
 
 
 def _without_each(factors: list[Complex]) -> tuple[list[Complex], Complex]:

@@ -9,26 +9,21 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.units import GPa
-from numpy.typing import NDArray
 from pyace.basis import ACEBBasisSet
 
 from pyacemaker.potential.directory import write_potential
 from pyacemaker.potential.manifest import PotentialError
-from pyacemaker.provenance import KEY
 from pyacemaker.trainer.active_set import ActiveSet, active_sets, stacked
 from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.baseline import baseline_of
 from pyacemaker.trainer.basis import basis_configuration
 from pyacemaker.trainer.closing import close_short_range
-from pyacemaker.trainer.design import Rows
+from pyacemaker.trainer.equations import equations_of, functions_of, groups_of
 from pyacemaker.trainer.metrics import errors_of
+from pyacemaker.trainer.regression import Regression
 from pyacemaker.trainer.row_cache import RowCache
 from pyacemaker.trainer.settings import TrainerSettings
-from pyacemaker.trainer.solve import solve
-from pyacemaker.trainer.targets import Target, name_of, targets_of
-
-Array = NDArray[np.float64]
+from pyacemaker.trainer.targets import targets_of
 
 
 class LinearTrainer:
@@ -39,15 +34,22 @@ class LinearTrainer:
         w_s^2 { [w_E dE / N]^2 + sum_i [w_F v_i |dF_i|]^2 + sum_ab [w_S dS_ab]^2 }
 
     with the settings' weights w_E, w_F, w_S and the softening w_s, v_i of `trainer.targets`,
-    plus a ridge that grows with the complexity of a function (`prior_of`).
-    Deterministic: the generator handed to `fit` is not needed.
+    plus a ridge that grows with the complexity of a function. Ridge, smoothness of that prior
+    and, where it is `auto`, w_E are chosen by evidence or cross-validation (see `regression`).
+    Deterministic: the generator handed to `fit` is not needed. The rows of the design matrix
+    are made by `workers` processes and kept in the folder `cache`, if one is named.
     """
 
     name = "linear"
 
-    def __init__(self, settings: TrainerSettings | None = None, workers: int = 1) -> None:
+    def __init__(
+        self,
+        settings: TrainerSettings | None = None,
+        workers: int = 1,
+        cache: Path | None = None,
+    ) -> None:
         self.settings = settings or TrainerSettings()
-        self._cache = RowCache(workers)
+        self._cache = RowCache(workers, cache)
 
     def fit(
         self,
@@ -76,11 +78,20 @@ class LinearTrainer:
             projector, rows = self._cache.rows(elements, self.settings, train)
         except PotentialError as error:
             raise TrainerError(f"a training structure cannot be fitted: {error}") from error
-        matrix, right, groups = self._assemble(train, rows, targets)
-        solution = solve(matrix, right, groups, self.settings.ridge, prior_of(basis))
-        shape = matrix.shape
-        del matrix
-        basis.basis_coeffs = solution.coefficients
+        regression = Regression(
+            equations_of(train, rows, targets, elements, self.settings),
+            functions_of(basis),
+            groups_of(train),
+        )
+        choice = regression.choose(
+            self.settings.choose_by,
+            self.settings.energy_weight,
+            self.settings.smoothness,
+            self.settings.ridge,
+        )
+        basis.basis_coeffs = regression.fit(choice).coefficients
+        equations = len(regression.energy) + len(regression.rest)
+        del regression
         sets = active_sets(basis, stacked(projector, (r.projections for r in rows)))
         del rows
         basis, closed = close_short_range(basis, baseline, train)
@@ -88,9 +99,11 @@ class LinearTrainer:
             "kind": "linear",
             "settings": self.settings.model_dump(mode="json"),
             "functions": dict(projector.counts),
-            "rows": shape[0],
-            "ridge": solution.ridge,
-            "ridge_chosen_by": solution.chosen_by,
+            "rows": equations,
+            "energy_weight": choice.energy_weight,
+            "smoothness": choice.smoothness,
+            "ridge": choice.ridge,
+            "ridge_chosen_by": choice.chosen_by,
             "active_set": describe_active_sets(sets),
             "short_range": closed,
         }
@@ -113,53 +126,10 @@ class LinearTrainer:
             "validation": validation_errors,
             "gamma_max_train": train_gamma,
             "gamma_max_validation": validation_gamma,
+            "rows_computed_for": self._cache.computed,
             **{k: v for k, v in description.items() if k != "settings"},
         }
         return FitResult(potential.directory, metrics, time.monotonic() - started)
-
-    def _assemble(
-        self, train: Sequence[Atoms], rows: Sequence[Rows], targets: Sequence[Target]
-    ) -> tuple[Array, Array, list[str]]:
-        matrix, right, groups = [], [], []
-        for index, (atoms, row, target) in enumerate(zip(train, rows, targets, strict=True)):
-            on_energy = (
-                target.energy_weight * self.settings.energy_weight * target.weight / len(atoms)
-            )
-            on_forces = np.repeat(
-                self.settings.force_weight * target.weight * target.force_weights, 3
-            )[:, None]
-            blocks = [
-                on_energy * row.energy[None, :],
-                on_forces * row.forces.reshape(-1, len(row.energy)),
-            ]
-            values = [
-                np.array([on_energy * target.energy]),
-                on_forces[:, 0] * target.forces.ravel(),
-            ]
-            if target.stress is not None and row.virial is not None:
-                on_stress = self.settings.stress_weight * target.weight / GPa
-                blocks.append(on_stress / atoms.get_volume() * row.virial)
-                values.append(on_stress * target.stress)
-            matrix.append(np.vstack(blocks))
-            right.append(np.concatenate(values))
-            # A structure without a group is a group of its own.
-            group = atoms.info.get(KEY, {}).get("group", name_of(atoms, index))
-            groups += [str(group)] * len(matrix[-1])
-        return np.vstack(matrix), np.concatenate(right), groups
-
-
-def prior_of(basis: ACEBBasisSet) -> Array:
-    """Return the expected relative contribution of each function: smoother is larger.
-
-    1 / (sum of n and l) for the wiggliness, halved with every further neighbour in the term.
-    On few data this ranks before treating all functions alike; on many it makes no difference.
-    """
-    prior = [
-        1.0 / (sum(f.ns) + sum(f.ls)) / 2.0 ** (len(f.ns) - 1)
-        for single, many in zip(basis.basis_rank1, basis.basis, strict=True)
-        for f in [*single, *many]
-    ]
-    return np.array(prior)
 
 
 def describe_active_sets(sets: Mapping[str, ActiveSet]) -> dict[str, dict[str, int]]:

@@ -30,8 +30,10 @@ class TrainerSettings(BaseModel):
         default="zbl",
         description="Pair repulsion subtracted before the fit and added back in every run.",
     )
-    energy_weight: float = Field(
-        default=100.0, ge=0.0, description="Weight of an energy residual, per eV/atom."
+    energy_weight: Literal["auto"] | Annotated[float, Field(ge=0.0)] = Field(
+        default=100.0,
+        description="Weight of an energy residual, per eV/atom; auto (linear fit): chosen as "
+        "`choose_by` says.",
     )
     force_weight: float = Field(
         default=1.0, ge=0.0, description="Weight of a force component's residual, per eV/angstrom."
@@ -42,8 +44,8 @@ class TrainerSettings(BaseModel):
     soft_energy_eV: float = Field(
         default=1.0,
         gt=0.0,
-        description="Energy per atom (eV) above the lowest at which a structure's weight is "
-        "halved: dimers and short pairs count less.",
+        description="Energy per atom (eV) above the convex hull of the labels at which a "
+        "structure's weight is halved: dimers and short pairs count less.",
     )
     soft_force_eV_per_A: float = Field(
         default=10.0,
@@ -53,7 +55,19 @@ class TrainerSettings(BaseModel):
     ridge: Literal["auto"] | Annotated[float, Field(ge=0.0)] = Field(
         default="auto",
         description="Strength of the ridge, relative to the mean square of the design matrix's "
-        "scaled columns; auto: by cross-validation over groups of the training set.",
+        "scaled columns; auto: chosen as `choose_by` says.",
+    )
+    smoothness: Literal["auto"] | Annotated[float, Field(ge=0.0, le=10.0)] = Field(
+        default="auto",
+        description="Power of n + l with which the expected size of a function's contribution "
+        "falls; auto: chosen as `choose_by` says.",
+    )
+    choose_by: Literal["cross-validation", "evidence"] = Field(
+        default="cross-validation",
+        description="What chooses ridge, smoothness and energy weight of a linear fit where they "
+        "are auto. cross-validation: the errors on groups of the training set that are left out. "
+        "evidence: the probability of the labels under the model, which needs no groups and a "
+        "fifth of the time (the energy weight is left to cross-validation).",
     )
     fs_iterations: int = Field(
         default=200, ge=1, le=100_000, description="Optimiser steps of a finnis-sinclair fit."

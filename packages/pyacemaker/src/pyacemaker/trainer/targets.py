@@ -14,6 +14,7 @@ from pyacemaker.core_weight import core_weights, is_embedded
 from pyacemaker.provenance import KEY
 from pyacemaker.trainer.base import TrainerError
 from pyacemaker.trainer.baseline import ZblBaseline
+from pyacemaker.trainer.hull import energies_above_hull
 from pyacemaker.trainer.settings import TrainerSettings
 
 Array = NDArray[np.float64]
@@ -51,30 +52,29 @@ def targets_of(
     reference_energies: Mapping[str, float],
     baseline: ZblBaseline,
     settings: TrainerSettings,
-    lowest: Mapping[str, float] | None = None,
 ) -> list[Target]:
     """Return the target of every labelled structure.
 
-    `lowest` (eV/atom, from `lowest_energies`) sets the zero of the softening; by default it is
-    taken from `structures` themselves. Raises TrainerError naming the structure that lacks
-    a label or whose label is not finite, and the element without a reference energy.
+    The softening counts from the lower convex hull of `structures` themselves: from the most
+    stable mixture of phases of the same composition. Raises TrainerError naming the structure
+    that lacks a label or whose label is not finite, and the element without a reference energy.
     """
     raw = [_labels(atoms, n, reference_energies) for n, atoms in enumerate(structures)]
     cohesive = [
         (energy - sum(reference_energies[s] for s in atoms.get_chemical_symbols())) / len(atoms)
         for atoms, (energy, _, _) in zip(structures, raw, strict=True)
     ]
-    zero = lowest if lowest is not None else lowest_energies(structures, cohesive)
+    excesses = _above_hull(structures, cohesive)
     targets = []
-    for atoms, (_, forces, label_stress), above in zip(structures, raw, cohesive, strict=True):
+    for atoms, (_, forces, label_stress), above, excess in zip(
+        structures, raw, cohesive, excesses, strict=True
+    ):
         pairs = baseline.compute(atoms)
         stress = None
         embedded = is_embedded(atoms)
         if label_stress is not None and not embedded:
             virial = full_3x3_to_voigt_6_stress(pairs.virial)
             stress = label_stress - virial / atoms.get_volume()
-        # the energy of an embedded cell tells of its seams, not of how far from order its core is
-        excess = 0.0 if embedded else max(0.0, above - _mixture(atoms, zero))
         strength = np.linalg.norm(forces, axis=1)
         targets.append(
             Target(
@@ -90,29 +90,25 @@ def targets_of(
     return targets
 
 
-def lowest_energies(structures: Sequence[Atoms], cohesive: Sequence[float]) -> dict[str, float]:
-    """Return for each element its lowest cohesive energy (eV/atom).
+def _above_hull(structures: Sequence[Atoms], cohesive: Sequence[float]) -> Array:
+    """Return each structure's energy above the hull of all (eV/atom).
 
-    An element that never occurs alone gets the lowest energy of any structure it is in.
+    Zero for an embedded cell: its energy tells of its seams, not of how far from order its
+    core is.
     """
-    alone: dict[str, float] = {}
-    mixed: dict[str, float] = {}
-    whole = [not is_embedded(atoms) for atoms in structures]
-    for atoms, energy, counts in zip(structures, cohesive, whole, strict=True):
-        if not counts and any(whole):
-            continue
-        present = set(atoms.get_chemical_symbols())
-        for element in present:
-            mixed[element] = min(energy, mixed.get(element, np.inf))
-            if len(present) == 1:
-                alone[element] = min(energy, alone.get(element, np.inf))
-    return mixed | alone
+    if not structures:
+        return np.zeros(0)
+    elements = sorted({s for atoms in structures for s in atoms.get_chemical_symbols()})
+    shares = np.array([shares_of(atoms, elements) for atoms in structures])
+    whole = np.array([not is_embedded(atoms) for atoms in structures])
+    above = energies_above_hull(shares, np.asarray(cohesive), np.flatnonzero(whole))
+    return np.where(whole, above, 0.0)
 
 
-def _mixture(atoms: Atoms, lowest: Mapping[str, float]) -> float:
-    symbols = atoms.get_chemical_symbols()
-    known = [lowest[s] for s in symbols if s in lowest]
-    return float(np.mean(known)) if known else 0.0
+def shares_of(atoms: Atoms, elements: Sequence[str]) -> Array:
+    """Return the share of each element among the atoms."""
+    symbols = np.array(atoms.get_chemical_symbols())
+    return np.array([np.mean(symbols == element) for element in elements])
 
 
 def _labels(

@@ -8,10 +8,19 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from rootstock.cli.models import benchmark, register, serve, verify
+from rootstock.cli.options import (
+    EXIT_CODES_HELP,
+    ClusterOption,
+    JsonFlag,
+    OptionList,
+    RootOption,
+    setup_options,
+)
 from rootstock.cli.words import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -24,11 +33,6 @@ from rootstock.cli.words import (
 )
 from rootstock.root.errors import BuildError, RootError
 
-EXIT_CODES_HELP = (
-    "Exit codes: 0 done; 1 failed (a build, a smoke test, a checksum); 2 bad usage, or a request "
-    "that is refused; 130 interrupted (what was built before is as it was)."
-)
-
 app = typer.Typer(
     help="Any interatomic potential, in an environment of its own, as one ASE calculator.",
     epilog=EXIT_CODES_HELP,
@@ -37,27 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-RootOption = Annotated[
-    Path | None,
-    typer.Option("--root", "-r", help="The root's folder; by default $ROOTSTOCK_ROOT."),
-]
-ClusterOption = Annotated[
-    str | None, typer.Option("--cluster", help="A cluster's root, by name; see clusters.")
-]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-DeviceOption = Annotated[str, typer.Option("--device", "-d", help="cpu or cuda.")]
-OptionList = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--option",
-        "-o",
-        help="NAME=VALUE for the environment's setup; JSON values are understood.",
-    ),
-]
-ModelArgument = Annotated[
-    str, typer.Argument(help="As in chgnet, mace-medium, mace-/path/to/weights.", metavar="MODEL")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -134,7 +117,7 @@ def build(
     if models is not None:
         wanted = tuple(part.strip() for part in models.split(","))
     options = BuildOptions(
-        wanted, device, test_device, force, relock, torch_backend, _options(option)
+        wanted, device, test_device, force, relock, torch_backend, setup_options(option)
     )
     for name in names:
         try:
@@ -188,42 +171,6 @@ def status(
 
 
 @app.command()
-def register(
-    model: Annotated[
-        str, typer.Argument(help="An environment's name and one of yours: mace-mine.")
-    ],
-    path: Annotated[Path, typer.Argument(help="Weights: a file, or a potential's folder.")],
-    root: RootOption = None,
-    elements: Annotated[
-        str, typer.Option(help="Elements it knows, with commas, where it does not tell.")
-    ] = "",
-    device: DeviceOption = "cpu",
-    option: OptionList = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Take the place of weights of that name.")
-    ] = False,
-    no_test: Annotated[
-        bool, typer.Option("--no-test", help="Leave the smoke test to verify.")
-    ] = False,
-) -> None:
-    """Copy weights into the root under a model's name, with checksums, and test them."""
-    from rootstock.build.register import register as register_one  # noqa: PLC0415
-
-    layout = opened(root)
-    symbols = [part.strip() for part in elements.split(",") if part.strip()]
-    try:
-        with progress() as say:
-            register_one(
-                layout, model, path, say, elements=symbols, device=device, replace=replace,
-                setup_options=_options(option), test=not no_test,
-            )  # fmt: skip
-    except BuildError as error:
-        raise refuse(str(error), EXIT_FAILED) from error
-    except RootError as error:
-        raise refuse(str(error)) from error
-
-
-@app.command()
 def add(
     file: Annotated[
         str, typer.Argument(help="Your environment file, or the name of a shipped one.")
@@ -261,47 +208,6 @@ def add(
     )  # fmt: skip
 
 
-@app.command(epilog=EXIT_CODES_HELP)
-def verify(
-    models: Annotated[
-        list[str] | None, typer.Argument(help="Models; all by default.", metavar="[MODEL]...")
-    ] = None,
-    root: RootOption = None,
-    cluster: ClusterOption = None,
-    device: DeviceOption = "cpu",
-    checksums: Annotated[
-        bool, typer.Option("--checksums", help="Compare checksums only; run no model.")
-    ] = False,
-    option: OptionList = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Compare checksums and run the smoke test again; a read-only root is verified as well."""
-    from dataclasses import asdict  # noqa: PLC0415
-
-    from rootstock.build.verify import verify as verify_models  # noqa: PLC0415
-
-    layout = opened(root, cluster)
-    found = []
-    try:
-        with progress(quiet=as_json) as say:
-            for verdict in verify_models(
-                layout, tuple(models or ()), device, say, checksums_only=checksums,
-                setup_options=_options(option),
-            ):  # fmt: skip
-                found.append(verdict)
-                if verdict.problem is not None:
-                    say(f"{verdict.model}: {verdict.problem}")
-    except RootError as error:
-        raise refuse(str(error)) from error
-    if as_json:
-        typer.echo(json.dumps([asdict(verdict) for verdict in found], indent=1))
-    bad = [verdict for verdict in found if verdict.problem is not None]
-    if not as_json:
-        stdout.print(f"{len(found) - len(bad)} of {len(found)} models are well", highlight=False)
-    if bad:
-        raise refuse(f"{bad[0].model}: {bad[0].problem}", EXIT_FAILED)
-
-
 @app.command()
 def remove(
     name: Annotated[str, typer.Argument(help="A model, or an environment with all its models.")],
@@ -327,80 +233,6 @@ def remove(
     except RootError as error:
         raise refuse(str(error)) from error
     stdout.print(f"removed {what}{also}: {size}", markup=False, highlight=False)
-
-
-@app.command()
-def serve(
-    model: ModelArgument,
-    address: Annotated[
-        str, typer.Argument(help="HOST:PORT, or the path of a Unix socket.", metavar="ADDRESS")
-    ],
-    root: RootOption = None,
-    cluster: ClusterOption = None,
-    device: DeviceOption = "cpu",
-    template: Annotated[
-        Path | None,
-        typer.Option(
-            help="A structure file with the atoms in the server's order, for servers that tell no "
-            "species (i-PI, ASE).",
-            exists=True,
-            dir_okay=False,
-        ),
-    ] = None,
-    option: OptionList = None,
-) -> None:
-    """Run a model for a server that speaks the i-PI protocol (i-PI, ASE, LAMMPS drivers).
-
-    The plain protocol tells positions and cell, and no species: name a --template for it.
-    """
-    from rootstock.cli.serving import serve_model  # noqa: PLC0415
-    from rootstock.root.shipped import BUILT_IN  # noqa: PLC0415
-
-    folder = Path() if model in BUILT_IN else chosen_root(root, cluster)
-    try:
-        code = serve_model(folder, model, address, device, _options(option), template)
-    except RootError as error:
-        raise refuse(str(error)) from error
-    raise typer.Exit(code)
-
-
-@app.command()
-def benchmark(
-    model: ModelArgument,
-    root: RootOption = None,
-    cluster: ClusterOption = None,
-    device: DeviceOption = "cpu",
-    atoms: Annotated[str, typer.Option(help="Numbers of atoms, with commas.")] = "64,256,1000",
-    repeats: Annotated[int, typer.Option(min=1, help="Calls of each size; medians are told.")] = 7,
-    elements: Annotated[str, typer.Option(help="Elements of the crystal, with commas.")] = "",
-    option: OptionList = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Time calls of a model: in its environment, and from here through the calculator."""
-    from rootstock.cli.timing import benchmark_model, print_timings  # noqa: PLC0415
-    from rootstock.root.shipped import BUILT_IN  # noqa: PLC0415
-
-    try:
-        sizes = [int(part) for part in atoms.split(",")]
-    except ValueError:
-        raise refuse(f"--atoms takes numbers with commas, not {atoms!r}") from None
-    if min(sizes) < 1:
-        raise refuse("--atoms takes positive numbers")
-    folder = Path() if model in BUILT_IN else chosen_root(root, cluster)
-    symbols = [part.strip() for part in elements.split(",") if part.strip()]
-    try:
-        with progress(quiet=as_json) as say:
-            found = benchmark_model(
-                folder, model, device, sizes, repeats, symbols, _options(option), say
-            )
-    except BuildError as error:
-        raise refuse(str(error), EXIT_FAILED) from error
-    except RootError as error:
-        raise refuse(str(error)) from error
-    if as_json:
-        typer.echo(json.dumps(found, indent=1))
-    else:
-        print_timings(stdout, found)
 
 
 @app.command()
@@ -431,17 +263,10 @@ def clusters(as_json: JsonFlag = False) -> None:
     )
 
 
-def _options(words: list[str] | None) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for word in words or ():
-        name, equals, value = word.partition("=")
-        if not equals or not name.isidentifier():
-            raise refuse(f"--option takes NAME=VALUE, not {word!r}")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
-    return options
+app.command()(register)
+app.command(epilog=EXIT_CODES_HELP)(verify)
+app.command()(serve)
+app.command()(benchmark)
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
