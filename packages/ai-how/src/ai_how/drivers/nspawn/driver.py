@@ -45,7 +45,7 @@ from ai_how.plan.plan import Plan
 from ai_how.slurm.commands import SlurmError, set_down
 
 _AT_ONCE = 8
-_READY_S = 90.0
+_READY_S, _READY_EACH_S = 90.0, 5.0
 _GRACE_S = 3.0  # until a systemd-nspawn that was asked for is there
 _FUSE = "/dev/fuse"
 
@@ -114,7 +114,7 @@ class NspawnDriver:
             say,
             self.folder / "log",
             check=partial(self._all_live, time.monotonic(), [node.name for node in on]),
-            limit_s=_READY_S,
+            limit_s=_READY_S + _READY_EACH_S * len(on),
         )
 
     def stop(self, names: Sequence[str]) -> None:
