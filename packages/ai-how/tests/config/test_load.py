@@ -50,7 +50,7 @@ def test_all_mistakes_at_once_in_the_order_of_lines() -> None:
     )
     assert [int(line.split(":")[1]) for line in found] == [1, 2, 3, 6, 8, 9, 10, 11, 11]
     assert found[2] == (
-        "c.yaml:3: key 'global.driver': must be one of auto, process, not 'libvirt'"
+        "c.yaml:3: key 'global.driver': must be one of auto, nspawn, process, not 'libvirt'"
     )
     assert "you mean 10.0.0.0/24" in found[3]
     assert "compute_nodes.vcpus': unknown key; did you mean 'cpu'?" in found[5]

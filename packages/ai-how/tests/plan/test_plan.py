@@ -26,7 +26,7 @@ def text_of(hpc: str, more: str = "") -> str:
 
 
 def plan_of(hpc: str, more: str = "", host: Host = HOST) -> Plan:
-    return make_plan(parse_cluster(text_of(hpc, more), "c.yaml"), host)
+    return make_plan(parse_cluster(text_of(hpc, more), "c.yaml"), host, driver="process")
 
 
 def bridged(text: str, host: Host = HOST, *claims: Claim) -> list[str]:
@@ -48,6 +48,41 @@ def test_groups_are_written_out_with_addresses_that_follow() -> None:
     assert (found["a01"], found["a02"], found["login"]) == ("10.77.0.2", "10.77.0.4", "10.77.0.5")
     assert (found["b01"], found["b12"]) == ("10.77.0.20", "10.77.0.31")
     assert plan.networks[0].gateway == "10.77.0.1"
+
+
+def test_auto_is_what_the_machine_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = parse_cluster(text_of("    compute_nodes: {name: a}\n"))
+    monkeypatch.setattr("ai_how.plan.plan.best_driver", lambda: ("nspawn", []))
+    plan = make_plan(file, HOST)
+    assert (plan.driver, plan.accounting, plan.findings) == ("nspawn", "slurmdbd", ())
+    monkeypatch.setattr("ai_how.plan.plan.best_driver", lambda: ("process", ["no root"]))
+    plan = make_plan(file, HOST)
+    assert (plan.driver, plan.accounting) == ("process", "text")
+    assert [(f.severity, f.key) for f in plan.findings] == [("warning", "global.driver")]
+    assert "no root" in plan.findings[0].message
+    # a cluster that is there keeps its driver
+    assert make_plan(file, HOST, driver="process").findings == ()
+
+
+@pytest.mark.parametrize(
+    ("hpc", "more", "key"),
+    [
+        ("    slurm: {accounting: slurmdbd}\n", "", "clusters.hpc.slurm.accounting"),
+        ("    storage: {backend: seaweedfs}\n", "", "clusters.hpc.storage.backend"),
+        ("    services: [rest]\n", "", "clusters.hpc.services"),
+        ("", "global: {packages: [openmpi-bin]}\n", "global.packages"),
+    ],
+)
+def test_what_wants_nodes_that_boot_is_refused_of_processes(hpc: str, more: str, key: str) -> None:
+    plan = plan_of(f"    compute_nodes: {{name: a}}\n{hpc}", more)
+    assert [f.key for f in plan.conflicts] == [key]
+    assert "`driver: nspawn`" in plan.conflicts[0].message
+
+
+def test_containers_take_no_device() -> None:
+    text = text_of("    compute_nodes: {name: a, pcie_passthrough: ['01:00.0']}\n")
+    plan = make_plan(parse_cluster(text), HOST, driver="nspawn")
+    assert "are containers and take no device" in plan.conflicts[0].message
 
 
 def test_partitions_name_groups_or_nodes() -> None:

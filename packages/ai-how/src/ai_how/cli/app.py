@@ -15,6 +15,7 @@ import ai_how
 from ai_how.cli import clusters, jobs, looking
 from ai_how.cli.base import EXIT_CODES_HELP, EXIT_USAGE, ClusterYaml, JsonFlag, refusing, tell
 from ai_how.cli.gpus import gpu_app
+from ai_how.cli.images import image_app
 
 if TYPE_CHECKING:
     from ai_how.plan.plan import Plan
@@ -114,6 +115,7 @@ def render(
 ) -> None:
     """Write the configuration files that `up` would: slurm.conf and gres.conf."""
     from ai_how.cluster.state import folder_of  # noqa: PLC0415
+    from ai_how.drivers.nspawn import contents  # noqa: PLC0415
     from ai_how.drivers.process import rendered  # noqa: PLC0415
     from ai_how.files import write_whole  # noqa: PLC0415
     from ai_how.plan.plan import refuse_conflicts  # noqa: PLC0415
@@ -121,7 +123,9 @@ def render(
     found = _planned(file)
     with refusing():
         refuse_conflicts(found, str(file))
-    for name, text in rendered(found, folder_of(found.name)).items():
+    boots = found.driver == "nspawn"
+    texts = contents.rendered(found) if boots else rendered(found, folder_of(found.name))
+    for name, text in texts.items():
         if output is None:
             typer.echo(f"# {name}\n{text}")
         else:
@@ -138,14 +142,13 @@ def schema() -> None:
 
 
 def _planned(file: Path) -> Plan:
-    from ai_how.cluster.lifecycle import claims  # noqa: PLC0415
+    from ai_how.cluster.lifecycle import claims, host_for  # noqa: PLC0415
     from ai_how.config.load import load_cluster  # noqa: PLC0415
-    from ai_how.plan.host import this_host  # noqa: PLC0415
     from ai_how.plan.plan import make_plan  # noqa: PLC0415
 
     with refusing():
         read = load_cluster(file)
-        return make_plan(read, this_host(), claims(read.metadata.name))
+        return make_plan(read, host_for(read.metadata.name), claims(read.metadata.name))
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:
@@ -156,6 +159,7 @@ clusters.register(app)
 jobs.register(app)
 looking.register(app)
 app.add_typer(gpu_app, name="gpu")
+app.add_typer(image_app, name="image")
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ Nodes = Annotated[list[str] | None, typer.Argument(help="Compute nodes.", metava
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (up, status, start, stop, down, logs, inventory, doctor):
+    for command in (up, status, start, stop, down, configure, logs, inventory, doctor):
         app.command(epilog=EXIT_CODES_HELP if command in {up, status} else None)(command)
     app.command("list")(list_clusters)
     app.command()(destroy)
@@ -149,6 +149,23 @@ def execute(
     raise typer.Exit(code)
 
 
+def configure(
+    cluster: Cluster,
+    check: Annotated[bool, typer.Option("--check", help="Say what would change, no more.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the Ansible playbook on the nodes (driver nspawn).
+
+    `up` does so by itself where the file asks for `services` or another `storage.backend`.
+    """
+    from ai_how.cluster import lifecycle  # noqa: PLC0415
+
+    with refusing():
+        told = lifecycle.configure_nodes(cluster, _quiet if as_json else Progress(), check=check)
+    if as_json:
+        typer.echo(json.dumps(told, indent=1))
+
+
 def logs(
     cluster: Cluster,
     node: Annotated[str, typer.Argument(help="A node's name, or `controller`.")] = "controller",
@@ -186,7 +203,7 @@ def doctor(as_json: JsonFlag = False) -> None:
     else:
         for check in found:
             tell(f"{'ok     ' if check.passed else 'missing'}  {check.what}: {check.message}")
-    if not all(check.passed for check in found):
+    if not all(check.passed or not check.needed for check in found):
         raise typer.Exit(EXIT_FAILED)
 
 

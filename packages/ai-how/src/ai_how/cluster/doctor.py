@@ -7,17 +7,24 @@ from dataclasses import dataclass
 
 from ai_how.cluster.state import StateError, folder_of, known_clusters, read_state
 from ai_how.drivers.daemons import daemons_of
+from ai_how.drivers.nspawn.driver import NspawnDriver
+from ai_how.drivers.nspawn.machine import machines_of
 from ai_how.drivers.process import ProcessDriver
 from ai_how.files import state_dir
+from ai_how.images.store import damage, images
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at; where it did not pass, the message has the remedy."""
+    """One thing looked at; where it did not pass, the message has the remedy.
+
+    What is not `needed` may be missing: a driver, where there is another.
+    """
 
     what: str
     passed: bool
     message: str
+    needed: bool = True
 
 
 def examine() -> list[Check]:
@@ -26,6 +33,13 @@ def examine() -> list[Check]:
     found = [
         Check("driver process", not missing, "; ".join(missing) or "SLURM and munge are installed")
     ]
+    lacking = NspawnDriver(folder_of("x")).missing()
+    told = "; ".join(lacking) or "nodes can boot here"
+    found.append(Check("driver nspawn", not lacking, told, needed=False))
+    for image in images():
+        if wrong := damage(image):
+            remedy = f"{wrong}; `ai-how image remove {image.key}`, or `up`, which builds it anew"
+            found.append(Check(f"image {image.key}", False, remedy))
     found.append(_state())
     for name in known_clusters():
         try:
@@ -49,7 +63,7 @@ def _left_behind() -> list[Check]:
     root, known, found = state_dir(), known_clusters(), []
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         if folder.is_dir() and folder.name not in known:
-            count = len(daemons_of(folder))
-            what = f"{folder} has no state, and {count} daemons; `ai-how destroy {folder.name}`"
+            count = len(daemons_of(folder)) + len(machines_of(folder))
+            what = f"{folder} has no state, and {count} processes; `ai-how destroy {folder.name}`"
             found.append(Check("left behind", False, what))
     return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ai_how.cluster.configure import configure, is_configured, missing, wants_configuring
 from ai_how.cluster.state import (
     ClusterState,
     DamagedStateError,
@@ -22,15 +23,20 @@ from ai_how.cluster.state import (
 from ai_how.config.load import load_cluster, parse_cluster
 from ai_how.config.yaml_lines import read_text
 from ai_how.drivers.base import Driver, DriverError, Say
+from ai_how.drivers.nspawn.driver import NspawnDriver
+from ai_how.drivers.nspawn.record import read_record
 from ai_how.drivers.process import ProcessDriver
 from ai_how.gpu.owners import allocate, owners, release
 from ai_how.plan.conflicts import Claim
-from ai_how.plan.host import this_host
+from ai_how.plan.host import Host, this_host
 from ai_how.plan.plan import Plan, make_plan, refuse_conflicts
 from ai_how.slurm.commands import NodeState, SlurmError, ask, node_states
+from ai_how.slurm.commands import queue as jobs
 
 _VERIFY_S = 60.0
-_VERIFY_JOB = "ai-how-verify"
+_RECORD_S = 30.0
+_CANCEL_S = 10.0
+_VERIFY_NAME = "ai-how-verify"
 
 
 @dataclass(frozen=True)
@@ -97,9 +103,21 @@ def claims(but: str) -> list[Claim]:
 
 def driver_of(state: ClusterState) -> Driver:
     """Return the driver that made a cluster."""
+    folder = folder_of(state.name)
     if state.driver == "process":
-        return ProcessDriver(folder_of(state.name))
-    raise StateError(f"{state.name}: made by the driver {state.driver!r}; there is process")
+        return ProcessDriver(folder)
+    if state.driver == "nspawn":
+        return NspawnDriver(folder)
+    raise StateError(
+        f"{state.name}: made by the driver {state.driver!r}; there are nspawn and process"
+    )
+
+
+def host_for(name: str) -> Host:
+    """Return this machine as a cluster finds it: without the bridge that is its own."""
+    host = this_host()
+    own = read_record(folder_of(name)).bridge
+    return replace(host, interfaces=host.interfaces - {own}) if own else host
 
 
 def made(cluster: str) -> tuple[ClusterState, Plan, Driver]:
@@ -129,8 +147,13 @@ def up(cluster: str, say: Say) -> Status:
     else:
         state, _, _ = made(cluster)
         file, source, text = parse_cluster(state.text, state.source), state.source, state.text
-    plan = make_plan(file, this_host(), claims(file.metadata.name))
+    name = file.metadata.name
+    old = _undamaged(name)
+    plan = make_plan(file, host_for(name), claims(name), old.driver if old else None)
     refuse_conflicts(plan, cluster)
+    for finding in plan.findings:
+        if finding.key == "global.driver":
+            say(finding.message)
     with changing(plan.name):
         old = _undamaged(plan.name)
         if old is not None and old.driver != plan.driver:
@@ -144,14 +167,26 @@ def up(cluster: str, say: Say) -> Status:
             plan.name, plan.driver, source, text, "up", [name for name in off if name in names]
         )
         driver = driver_of(state)
-        if missing := driver.missing():
-            raise DriverError("; ".join(missing))
+        lacking = driver.missing() + (missing(plan) if wants_configuring(plan) else [])
+        if lacking:
+            raise DriverError("; ".join(lacking))
         write_state(state)
         allocate(_devices(plan), plan.name)
         driver.up(plan, state.off, say)
+        folder = folder_of(plan.name)
+        if wants_configuring(plan) and not is_configured(plan, driver, folder):
+            configure(plan, driver, folder, say)
         state.verified = _verify(plan, driver, say)
         write_state(state)
     return status(plan.name)
+
+
+def configure_nodes(cluster: str, say: Say, *, check: bool = False) -> dict[str, int]:
+    """Run the playbook on the nodes of a cluster that is up; return its totals."""
+    name = name_of(cluster)
+    with changing(name) as folder:
+        _, plan, driver = made(name)
+        return configure(plan, driver, folder, say, check=check)
 
 
 def down(cluster: str) -> None:
@@ -195,8 +230,10 @@ def destroy(cluster: str) -> bool:
         return False
     with changing(name) as folder:
         state = _undamaged(name)
-        # Without a state (a destroy that was killed) there can be no more than processes.
-        (driver_of(state) if state else ProcessDriver(folder)).destroy()
+        # Without a state (a destroy that was killed) it may be any driver's.
+        drivers: list[Driver] = [ProcessDriver(folder), NspawnDriver(folder)]
+        for driver in [driver_of(state)] if state else drivers:
+            driver.destroy()
         release(cluster=name)
         forget(folder)
     return True
@@ -245,7 +282,7 @@ def status(cluster: str) -> Status:
 
 def _troubles(name: str, runs: bool, seen: NodeState | None) -> list[str]:
     if not runs:
-        return [f"{name}: slurmd does not run; `ai-how up` starts it"]
+        return [f"{name}: it is off (slurmd does not run); `ai-how up` starts it"]
     if seen is None:
         return []
     if seen.state in {"down", "drained", "draining", "inval", "unknown"} or not seen.responds:
@@ -276,7 +313,8 @@ def _undamaged(name: str) -> ClusterState | None:
 
 
 def _plan_of(state: ClusterState) -> Plan:
-    return make_plan(parse_cluster(state.text, state.source), this_host())
+    file = parse_cluster(state.text, state.source)
+    return make_plan(file, host_for(state.name), driver=state.driver)
 
 
 def _known(plan: Plan, names: Sequence[str]) -> None:
@@ -290,8 +328,7 @@ def _known(plan: Plan, names: Sequence[str]) -> None:
 def _verify(plan: Plan, driver: Driver, say: Say) -> dict[str, Any] | None:
     """Run a job on every idle node of the default partition, with a GPU where all have one."""
     environment = driver.environment()
-    # One of an `up` that was killed, or of before a power cut, would hold its nodes for ever.
-    ask(["scancel", "--quiet", f"--name={_VERIFY_JOB}"], environment)
+    _cancel_earlier(environment)
     queue = next(queue for queue in plan.partitions if queue.default)
     states = node_states(environment)
     idle = [n for n in plan.compute if n.name in queue.nodes and _idle(states.get(n.name))]
@@ -310,22 +347,52 @@ def _verify(plan: Plan, driver: Driver, say: Say) -> dict[str, Any] | None:
         f"--nodelist={','.join(node.name for node in idle)}",
         "--mem=1",
         "--time=1",
-        f"--job-name={_VERIFY_JOB}",
+        f"--job-name={_VERIFY_NAME}",
         *gres,
         "sh",
         "-c",
-        "echo $SLURMD_NODENAME ${CUDA_VISIBLE_DEVICES:-none}",
+        "echo $SLURMD_NODENAME ${CUDA_VISIBLE_DEVICES:-none} $SLURM_JOB_ID",
     ]
     began = time.monotonic()
     lines = ask(command, environment, limit_s=_VERIFY_S, cwd=Path("/")).split("\n")
-    said = dict(line.split() for line in lines if line)
+    rows = [line.split() for line in lines if line]
+    said = {node: gpu for node, gpu, _ in rows}
     wall_s = round(time.monotonic() - began, 3)
     expected = {node.name for node in idle}
     if set(said) != expected or (gres and "none" in said.values()):
         raise DriverError(f"the first job ran on {said}, not on {sorted(expected)}")
     what = f"a job on {len(idle)} nodes{' with a GPU each' if gres else ''}"
     say(f"verified by {what} ({wall_s:.2f} s)")
+    if plan.accounting == "slurmdbd":
+        _until_recorded(rows[0][2], environment, say)
     return {"nodes": sorted(said), "gres": bool(gres), "wall_s": wall_s}
+
+
+def _cancel_earlier(environment: Mapping[str, str]) -> None:
+    """End what an `up` that was killed, or a power cut, left of the first job."""
+    until = time.monotonic() + _CANCEL_S
+    while left := [job.id for job in jobs(environment) if job.name == _VERIFY_NAME]:
+        ask(["scancel", "--quiet", *left], environment)
+        if time.monotonic() > until:
+            return
+        time.sleep(0.2)
+
+
+def _until_recorded(job: str, environment: Mapping[str, str], say: Say) -> None:
+    """Wait until the database has the end of a job; slurmctld sends its records in batches."""
+    command = ["sacct", "--noheader", "--allocations", f"--jobs={job}", "--format=State"]
+    until = time.monotonic() + _RECORD_S
+    state = ""
+    while time.monotonic() < until:
+        state = ask(command, environment).strip()
+        if state.startswith("COMPLETED"):
+            say(f"sacct tells of it: job {job} {state}")
+            return
+        time.sleep(0.2)
+    raise DriverError(
+        f"sacct says {state or 'nothing'} of job {job} after {_RECORD_S:.0f} s; "
+        "`ai-how logs` shows slurmdbd's"
+    )
 
 
 def _idle(node: NodeState | None) -> bool:

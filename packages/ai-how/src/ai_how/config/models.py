@@ -23,11 +23,15 @@ from pydantic import (
 from ai_how.config.sizes import MiB
 from ai_how.config.yaml_lines import KeyPath
 
-DriverName = Literal["auto", "process"]
+DriverName = Literal["auto", "nspawn", "process"]
 
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])?")
 _PCI = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _TIME = re.compile(r"UNLIMITED|\d+|\d+:\d\d(:\d\d)?|\d+-\d\d(:\d\d){0,2}")
+
+
+ServiceName = Literal["monitoring", "rest"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,12 @@ def _absolute(value: str) -> str:
     return value
 
 
+def _package(value: str) -> str:
+    if not _PACKAGE.fullmatch(value):
+        raise ValueError(f"{value!r} is no package's name; `apt-cache search` finds them")
+    return value
+
+
 def _as_list(value: Any) -> Any:
     """Take one group for the list of one that it means."""
     return [value] if isinstance(value, dict) else value
@@ -129,6 +139,7 @@ GpuType = Annotated[str, AfterValidator(_gpu_type), Field(max_length=40)]
 Address = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"format": "ipv4"})]
 Subnet = Annotated[str, AfterValidator(_subnet)]
 Bridge = Annotated[str, AfterValidator(_bridge)]
+PackageName = Annotated[str, AfterValidator(_package), Field(max_length=80)]
 PciAddress = Annotated[str, AfterValidator(_pci)]
 TimeLimit = Annotated[
     str,
@@ -151,9 +162,17 @@ class Global(Section):
 
     driver: DriverName = Field(
         default="auto",
-        description="How nodes are made. process: every slurmd is a process of this machine, "
-        "with a port of its own; up in a second, for tests of job scripts and schedulers. "
-        "auto: the best that this machine can do.",
+        description="How nodes are made. nspawn: every node boots a Debian of its own in a "
+        "container, with an address, ssh and accounting; wants root on Debian or Ubuntu. "
+        "process: every slurmd is a process of this machine, with a port of its own; up in a "
+        "second, for tests of job scripts and schedulers. auto: nspawn where this machine can do "
+        "it, else process.",
+    )
+    packages: list[PackageName] = Field(
+        default_factory=list,
+        max_length=200,
+        description="Debian packages that every node has besides SLURM, such as openmpi-bin; "
+        "part of the image (driver nspawn).",
     )
     overcommit: bool = Field(
         default=False,
@@ -267,10 +286,11 @@ class Slurm(Section):
         default=None, description="Partition of jobs that name none. Default: the first."
     )
     limits: Limits = Field(default_factory=Limits, description="Limits of the scheduler.")
-    accounting: Literal["none", "text"] = Field(
-        default="text",
-        description="none, or text: a line for each finished job in a file, which "
-        "`ai-how queue --finished` shows.",
+    accounting: Literal["auto", "none", "text", "slurmdbd"] = Field(
+        default="auto",
+        description="text: a line for each finished job in a file, which "
+        "`ai-how queue --finished` shows. slurmdbd: also a database on the controller, for sacct "
+        "and sreport. auto: slurmdbd where nodes boot (driver nspawn), else text.",
     )
 
     @model_validator(mode="after")
@@ -287,6 +307,13 @@ class Slurm(Section):
 
 class Storage(Section):
     """What all nodes share."""
+
+    backend: Literal["host", "seaweedfs", "glusterfs", "nfs", "beegfs"] = Field(
+        default="host",
+        description="host: the shared folder is this machine's, bound into every node. The "
+        "others are set up on the nodes by `ai-how configure`, and mounted at /shared; "
+        "seaweedfs also gives S3 on port 8333 of the controller (driver nspawn).",
+    )
 
     shared: AbsolutePath | None = Field(
         default=None,
@@ -308,6 +335,13 @@ class Hpc(Section):
     )
     slurm: Slurm = Field(default_factory=Slurm, description="The scheduler.")
     storage: Storage = Field(default_factory=Storage, description="What all nodes share.")
+    services: list[ServiceName] = Field(
+        default_factory=list,
+        max_length=4,
+        description="What `up` configures besides SLURM, with Ansible (driver nspawn). rest: "
+        "slurmrestd on port 6820 of the controller, with tokens. monitoring: Prometheus on its "
+        "port 9090, with figures of every node and of SLURM.",
+    )
 
 
 class CloudMachine(Machine):

@@ -36,7 +36,7 @@ class Daemon:
 def daemons_of(folder: Path) -> list[Daemon]:
     """Return the daemons of the cluster in `folder`."""
     found = []
-    for pid, words in _commands():
+    for pid, words in commands():
         program = Path(words[0]).name
         if program in _DAEMONS and any(f"{folder}/" in word for word in words[1:]):
             node = words[words.index("-N") + 1] if "-N" in words[:-1] else None
@@ -55,7 +55,7 @@ def job_processes(folder: Path, node: str | None = None) -> set[int]:
     here = f"SLURMD_NODENAME={node}".encode()
     log = f"{folder}/log/slurmd-" + (f"{node}.log" if node else "")
     found = set()
-    for pid, words in _commands():
+    for pid, words in commands():
         if words[0].startswith("slurmstepd"):
             if _opens(pid, log):
                 found.add(pid)
@@ -108,7 +108,7 @@ def end(pids: Iterable[int], *, at_once: bool = False) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         until = time.monotonic() + _STOP_S
-        while (left := {pid for pid in left if _lives(pid)}) and time.monotonic() < until:
+        while (left := {pid for pid in left if lives(pid)}) and time.monotonic() < until:
             time.sleep(0.02)
         if not left:
             return
@@ -126,7 +126,7 @@ def end_jobs(folder: Path, node: str | None = None) -> None:
 
 def _descendants(pids: set[int]) -> set[int]:
     children: dict[int, set[int]] = {}
-    for pid, _ in _commands():
+    for pid, _ in commands():
         with contextlib.suppress(OSError):
             status = (_PROC / str(pid) / "stat").read_text()
             children.setdefault(int(status.rpartition(")")[2].split()[1]), set()).add(pid)
@@ -137,7 +137,8 @@ def _descendants(pids: set[int]) -> set[int]:
     return found
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Say whether a process runs; one that ended and waits for its parent does not."""
     try:
         status = (_PROC / str(pid) / "stat").read_text()
     except OSError:
@@ -145,7 +146,8 @@ def _lives(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
-def _commands() -> list[tuple[int, list[str]]]:
+def commands() -> list[tuple[int, list[str]]]:
+    """Return every process of this machine with its arguments."""
     found = []
     for path in _PROC.iterdir():
         if not path.name.isdigit():

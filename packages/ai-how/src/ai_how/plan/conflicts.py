@@ -39,7 +39,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Draft:
-    """Everything the checks look at. `uses_network` says whether bridges would be made."""
+    """Everything the checks look at.
+
+    `uses_network` says whether bridges would be made; `lacking` what kept `auto` from `nspawn`.
+    """
 
     file: ClusterFile
     driver: str
@@ -48,6 +51,7 @@ class Draft:
     networks: list[Net]
     host: Host
     claims: tuple[Claim, ...] = field(default=())
+    lacking: tuple[str, ...] = field(default=())
 
 
 Found = Iterator[tuple[Literal["conflict", "warning"], KeyPath, str]]
@@ -305,8 +309,49 @@ def _driver(draft: Draft) -> Found:
                     (*node.key, "mounts"),
                     f"this machine has no {source}; make it, or leave the mount out",
                 )
-    if draft.driver != "process":
-        return
+    if draft.driver == "nspawn":
+        yield from _nspawn(draft)
+    if draft.driver == "process":
+        yield from _process(draft)
+
+
+def _nspawn(draft: Draft) -> Found:
+    for node in draft.nodes:
+        if node.pci and node.cluster == "hpc":
+            yield (
+                "conflict",
+                (*node.key, "pcie_passthrough"),
+                (
+                    "nodes of the driver 'nspawn' are containers and take no device from this "
+                    "machine; declare emulated ones with `gpus`"
+                ),
+            )
+
+
+def _process(draft: Draft) -> Found:
+    hpc = draft.file.clusters.hpc
+    for reason in draft.lacking:
+        yield (
+            "warning",
+            ("global", "driver"),
+            f"nodes are processes of this machine, not booted ones: {reason}",
+        )
+    unfit: list[tuple[KeyPath, bool, str]] = [
+        (("clusters", "hpc", "slurm", "accounting"), hpc.slurm.accounting == "slurmdbd", "text"),
+        (("clusters", "hpc", "storage", "backend"), hpc.storage.backend != "host", "host"),
+        (("clusters", "hpc", "services"), bool(hpc.services), "[]"),
+        (("global", "packages"), bool(draft.file.global_.packages), "[]"),
+    ]
+    for key, given, instead in unfit:
+        if given:
+            yield (
+                "conflict",
+                key,
+                (
+                    "wants nodes that boot, and those of the driver 'process' do not; "
+                    f"take `driver: nspawn`, or {instead} here"
+                ),
+            )
     for node in draft.nodes:
         if node.cluster != "hpc":
             continue

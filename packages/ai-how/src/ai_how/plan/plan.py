@@ -9,6 +9,7 @@ from typing import Any
 from ai_how.config.load import ConfigError
 from ai_how.config.models import ClusterFile
 from ai_how.config.yaml_lines import Problem
+from ai_how.plan.ability import best_driver
 from ai_how.plan.conflicts import Claim, Draft, Finding, conflicts_of, findings
 from ai_how.plan.host import Host
 from ai_how.plan.nodes import Net, Node, planned_networks, planned_nodes
@@ -41,6 +42,9 @@ class Plan:
     max_jobs: int
     max_array: int
     shared: str | None
+    storage: str
+    services: tuple[str, ...]
+    packages: tuple[str, ...]
     host: Host
     findings: tuple[Finding, ...]
 
@@ -76,16 +80,31 @@ class Plan:
             "partitions": [asdict(queue) for queue in self.partitions],
             "accounting": self.accounting,
             "shared": self.shared,
+            "storage": self.storage,
+            "services": list(self.services),
+            "packages": list(self.packages),
             "host": {"cores": host.cores, "memory_MiB": host.memory_MiB},
             "conflicts": [asdict(f) for f in self.findings if f.severity == "conflict"],
             "warnings": [asdict(f) for f in self.findings if f.severity == "warning"],
         }
 
 
-def make_plan(file: ClusterFile, host: Host, claims: Sequence[Claim] = ()) -> Plan:
-    """Return the plan of a file on a machine where others hold `claims`. Touches nothing."""
+def make_plan(
+    file: ClusterFile, host: Host, claims: Sequence[Claim] = (), driver: str | None = None
+) -> Plan:
+    """Return the plan of a file on a machine where others hold `claims`. Touches nothing.
+
+    `driver` is what `auto` stands for; by default the best that the machine can do.
+    """
     hpc = file.clusters.hpc
-    driver = "process" if file.global_.driver == "auto" else file.global_.driver
+    lacking: list[str] = []
+    if file.global_.driver != "auto":
+        driver = file.global_.driver
+    elif driver is None:
+        driver, lacking = best_driver()
+    accounting = hpc.slurm.accounting
+    if accounting == "auto":
+        accounting = "text" if driver == "process" else "slurmdbd"
     nodes, networks = planned_nodes(file), planned_networks(file)
     draft = Draft(
         file=file,
@@ -95,6 +114,7 @@ def make_plan(file: ClusterFile, host: Host, claims: Sequence[Claim] = ()) -> Pl
         networks=networks,
         host=host,
         claims=tuple(claim for claim in claims if claim.cluster != file.metadata.name),
+        lacking=tuple(lacking),
     )
     return Plan(
         name=file.metadata.name,
@@ -103,10 +123,13 @@ def make_plan(file: ClusterFile, host: Host, claims: Sequence[Claim] = ()) -> Pl
         nodes=tuple(nodes),
         networks=tuple(networks),
         partitions=tuple(_queues(file, nodes)),
-        accounting=hpc.slurm.accounting,
+        accounting=accounting,
         max_jobs=hpc.slurm.limits.max_jobs,
         max_array=hpc.slurm.limits.max_array,
         shared=hpc.storage.shared,
+        storage=hpc.storage.backend,
+        services=tuple(dict.fromkeys(hpc.services)),
+        packages=tuple(sorted(set(file.global_.packages))),
         host=host,
         findings=tuple(findings(draft)),
     )

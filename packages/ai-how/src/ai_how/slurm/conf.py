@@ -34,6 +34,15 @@ class Site:
         Character devices that stand for the GPUs of a node.
     proctrack
         How a job's processes are found: ``proctrack/linuxproc`` or ``proctrack/cgroup``.
+    slurmd_user
+        Who runs slurmd; the same as `user` where it is empty.
+    shares_host
+        Whether all daemons are processes of one machine, and must listen on its loopback
+        interface alone.
+    database
+        Address of slurmdbd, or None where there is none.
+    jwt_key
+        Key of the tokens that slurmrestd takes, or None where it takes none.
     """
 
     controller: str
@@ -49,6 +58,10 @@ class Site:
     node_addresses: Mapping[str, tuple[str, str]]
     gpu_files: Mapping[str, Sequence[str]] = field(default_factory=dict)
     proctrack: str = "proctrack/linuxproc"
+    slurmd_user: str = ""
+    shares_host: bool = True
+    database: str | None = None
+    jwt_key: Path | None = None
 
 
 def slurm_conf(plan: Plan, site: Site) -> str:
@@ -65,11 +78,12 @@ def slurm_conf(plan: Plan, site: Site) -> str:
         f"SlurmctldHost={site.controller}",
         f"SlurmctldPort={site.controller_port}",
         f"SlurmUser={site.user}",
-        f"SlurmdUser={site.user}",
+        f"SlurmdUser={site.slurmd_user or site.user}",
         "AuthType=auth/munge",
         f"AuthInfo=socket={site.munge_socket},cred_expire=10",
         "CredType=cred/munge",
-        "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny",
+        *(["CommunicationParameters=NoInAddrAny,NoCtldInAddrAny"] if site.shares_host else []),
+        *_tokens(site.jwt_key),
         f"StateSaveLocation={site.state}",
         f"SlurmdSpoolDir={site.spool}/%n",
         f"SlurmctldPidFile={site.run}/slurmctld.pid",
@@ -79,6 +93,7 @@ def slurm_conf(plan: Plan, site: Site) -> str:
         f"ProctrackType={site.proctrack}",
         "TaskPlugin=task/none",
         "MpiDefault=none",
+        "MailProg=/bin/true",
         "SelectType=select/cons_tres",
         "SelectTypeParameters=CR_Core_Memory",
         "SlurmdParameters=config_overrides",
@@ -90,7 +105,6 @@ def slurm_conf(plan: Plan, site: Site) -> str:
         "KillWait=5",
         "MinJobAge=300",
         "UnkillableStepTimeout=30",
-        "AccountingStorageType=accounting_storage/none",
         # without it a job that names no memory would take all of a node
         f"DefMemPerCPU={min(node.memory_MiB // node.cpu for node in plan.compute)}",
         f"MaxJobCount={plan.max_jobs}",
@@ -115,10 +129,46 @@ def gres_conf(plan: Plan, site: Site) -> str:
     return "\n".join(lines) + "\n"
 
 
+def slurmdbd_conf(plan: Plan, site: Site) -> str:
+    """Return slurmdbd.conf(5): a database on the same node, which knows its user by the kernel."""
+    lines = [
+        f"# Made by ai-how for the cluster {plan.name}.",
+        "AuthType=auth/munge",
+        f"AuthInfo=socket={site.munge_socket}",
+        *_tokens(site.jwt_key),
+        f"DbdHost={plan.controller.name}",
+        f"SlurmUser={site.user}",
+        f"LogFile={site.log}/slurmdbd.log",
+        f"PidFile={site.run}/slurmdbd.pid",
+        "StorageType=accounting_storage/mysql",
+        "StorageHost=localhost",
+        "StorageUser=slurm",
+        "StorageLoc=slurm_acct_db",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tokens(key: Path | None) -> list[str]:
+    if key is None:
+        return []
+    return ["AuthAltTypes=auth/jwt", f"AuthAltParameters=jwt_key={key}"]
+
+
 def _accounting(plan: Plan, site: Site) -> list[str]:
+    """Return where finished jobs are recorded: in a file, and in a database where there is one."""
+    storage = ["AccountingStorageType=accounting_storage/none"]
+    if site.database is not None:
+        storage = [
+            "AccountingStorageType=accounting_storage/slurmdbd",
+            f"AccountingStorageHost={site.database}",
+            f"AccountingStoragePass={site.munge_socket}",  # with munge: its socket
+            "JobAcctGatherFrequency=10",
+        ]
+        if any(node.gpus for node in plan.compute):
+            storage.append("AccountingStorageTRES=gres/gpu")
     if plan.accounting == "none":
-        return ["JobCompType=jobcomp/none"]
-    return ["JobCompType=jobcomp/filetxt", f"JobCompLoc={site.log}/finished.log"]
+        return [*storage, "JobCompType=jobcomp/none"]
+    return [*storage, "JobCompType=jobcomp/filetxt", f"JobCompLoc={site.log}/finished.log"]
 
 
 def _node_line(node: Node, site: Site) -> str:

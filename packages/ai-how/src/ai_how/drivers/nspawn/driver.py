@@ -1,0 +1,427 @@
+"""The driver `nspawn`: each node boots a Debian of its own in a container of systemd.
+
+A node is an overlay over one image that all share, a network cable to a bridge of this machine,
+and a systemd-nspawn. All that a node must know is written into it before it boots, so that
+nothing is left to do afterwards. What is to last (the database, slurmctld's state, logs) lies
+outside the nodes' roots, in the cluster's folder: any root can be made anew from the image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from ai_how.drivers.base import DriverError, Say
+from ai_how.drivers.daemons import daemons_of, end
+from ai_how.drivers.munge import munge_answers, run_munged
+from ai_how.drivers.nspawn import contents, health, keys, root
+from ai_how.drivers.nspawn.machine import (
+    NODE_ENVIRONMENT,
+    Boot,
+    Machine,
+    boot,
+    end_machines,
+    inside,
+    machine_name,
+    machines_of,
+)
+from ai_how.drivers.nspawn.network import make_bridge, remove_bridge, until_unplugged
+from ai_how.drivers.nspawn.record import Record, read_record, write_record
+from ai_how.drivers.nspawn.requirements import lacks, probe
+from ai_how.drivers.ready import until_ready
+from ai_how.files import write_whole
+from ai_how.images import build, store
+from ai_how.images.recipe import recipe
+from ai_how.plan.nodes import Node
+from ai_how.plan.plan import Plan
+from ai_how.slurm.commands import SlurmError, set_down
+
+_AT_ONCE = 8
+_READY_S, _READY_EACH_S = 90.0, 5.0
+_GRACE_S = 3.0  # until a systemd-nspawn that was asked for is there
+_FUSE = "/dev/fuse"
+
+
+class NspawnDriver:
+    """The booted nodes of one cluster. `folder` holds all that is theirs but the bridge."""
+
+    name = "nspawn"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.conf = folder / "etc" / "slurm.conf"
+        self.nodes = folder / "nodes"
+
+    def missing(self) -> list[str]:
+        """Return what this machine lacks, each with its remedy."""
+        if found := lacks(self.folder):
+            return found
+        why = probe()
+        return [why] if why else []
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the environment in which this machine's SLURM commands speak to the cluster."""
+        return {**os.environ, "SLURM_CONF": str(self.conf)}
+
+    def running(self) -> dict[str, int]:
+        """Return the systemd-nspawn of each node that is up, the controller's as `controller`."""
+        head = read_record(self.folder).controller
+        return {
+            "controller" if name == head else name: machine.pids[0]
+            for name, machine in machines_of(self.folder).items()
+        }
+
+    def up(self, plan: Plan, off: Sequence[str], say: Say) -> None:
+        """Make all that the plan wants, and start every node but `off`. Raises DriverError."""
+        for name in ("etc", "run", "log", "data", "shared"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for private in ("etc/keys", "data"):
+            (self.folder / private).mkdir(exist_ok=True)
+            (self.folder / private).chmod(0o700)
+        net = next(net for net in plan.networks if net.cluster == "hpc")
+        image = self._image(plan, say)
+        wanted = [node for node in plan.nodes if node.cluster == "hpc"]
+        self._away_with(
+            {*machines_of(self.folder)} - {node.name for node in wanted if node.name not in off}
+        )
+        self._forget_strangers({node.name for node in wanted})
+        write_record(
+            self.folder, Record(image.key, net.bridge, plan.controller.name, image.packages)
+        )
+        run_munged(self.folder, self._host_environment(), say)
+        secrets = keys.secrets_of(self.folder)
+        make_bridge(net, self._owner())
+        common = contents.rendered(plan)
+        self._own_files(plan, common)
+        self._data(image.tree)
+        on = [node for node in wanted if node.name not in off]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            prepare = partial(self._prepare, plan, secrets, image.tree, common)
+            changed = dict(zip((n.name for n in on), pool.map(prepare, on), strict=True))
+        self._start(plan, on, changed, net.bridge, say)
+        until_ready(
+            plan,
+            off,
+            self.environment(),
+            say,
+            self.folder / "log",
+            check=partial(self._all_live, time.monotonic(), [node.name for node in on]),
+            limit_s=_READY_S + _READY_EACH_S * len(on),
+        )
+
+    def stop(self, names: Sequence[str]) -> None:
+        """End nodes as a power cut would; slurmctld, if it answers, requeues their jobs at once."""
+        self._away_with(set(names))
+        with contextlib.suppress(SlurmError):
+            set_down(names, "stopped by ai-how", self.environment())
+
+    def down(self) -> None:
+        """Shut all nodes down, the controller first: it saves the queue with its jobs running."""
+        head = read_record(self.folder).controller
+        machines = machines_of(self.folder)
+        end_machines([machine for name, machine in machines.items() if name == head])
+        end_machines([m for name, m in machines.items() if name != head], limit_s=10)
+        self._unplug(machines)
+        end(d.pid for d in daemons_of(self.folder) if d.program == "munged")
+        root.unmount_below(self.folder)
+
+    def destroy(self) -> None:
+        """End every node at once, and remove mounts and the bridge."""
+        machines = machines_of(self.folder)
+        end_machines(machines.values(), at_once=True)
+        self._unplug(machines)
+        end(d.pid for d in daemons_of(self.folder) if d.program == "munged")
+        root.unmount_below(self.folder)
+        bridge = read_record(self.folder).bridge
+        if bridge:
+            remove_bridge(bridge, self._owner())
+
+    def faults(self) -> list[str]:
+        """Return what must run for SLURM to answer and does not, each with its remedy."""
+        found = []
+        record = read_record(self.folder)
+        if not [d for d in daemons_of(self.folder) if d.program == "munged"]:
+            found.append("munged does not run on this machine; `ai-how up` starts it")
+        elif not munge_answers(self.folder / "run" / "munge.socket"):
+            found.append("munged does not answer; `ai-how up` starts it anew")
+        image = store.read_record(record.image) if record.image else None
+        wrong = store.damage(image) if image else f"image {record.image}: it is gone"
+        if wrong:
+            found.append(f"{wrong}; `ai-how up` builds it anew")
+        head = machines_of(self.folder).get(record.controller)
+        if head is None:
+            found.append(f"{record.controller or 'the controller'} is off; `ai-how up` starts it")
+        return found
+
+    def node_faults(self, plan: Plan, off: Sequence[str]) -> list[str]:
+        """Return what is wrong inside the nodes that run, each with its remedy."""
+        machines = machines_of(self.folder)
+        nodes = [n for n in plan.nodes if n.name in machines and n.name not in off]
+        socket = self.folder / "run" / "munge.socket"
+
+        def look(node: Node) -> list[str]:
+            place = self.nodes / node.name / "root"
+            return health.faults(machines[node.name], place, contents.units(plan, node), socket)
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return [fault for found in pool.map(look, nodes) for fault in found]
+
+    def inventory(self, plan: Plan) -> dict[str, object]:
+        """Return the nodes as an Ansible inventory: addresses, the ssh key, groups and facts."""
+        etc = self.folder / "etc"
+        facts = {
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(keys.private_key(self.folder)),
+            "ansible_ssh_common_args": " ".join(keys.ssh_options(self.folder)),
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "cgroup_mode": "none",  # systemd-nspawn mounts the hierarchies read only
+            "fuse": Path(_FUSE).exists(),
+        }
+        hosts = {
+            node.name: {
+                "ansible_host": node.ip,
+                "gpu_source": "fake" if node.gpus else "none",
+                "gpu_count": node.gpus,
+                "born": root.born(self.nodes / node.name),
+                **facts,
+            }
+            for node in plan.nodes
+            if node.cluster == "hpc"
+        }
+        common = {
+            "cluster_name": plan.slurm_name,
+            "controller_name": plan.controller.name,
+            "controller_address": plan.controller.ip,
+            "munge_key_file": str(etc / "keys" / "munge.key"),
+            "jwt_key_file": str(etc / "keys" / "jwt.key"),
+            "slurm_conf_dir": str(etc / "nodes"),
+            "accounting": plan.accounting,
+            "shared": plan.shared or str(self.folder / "shared"),
+            "storage_backend": plan.storage,
+            "services": list(plan.services),
+        }
+        return {
+            "_meta": {"hostvars": hosts},
+            "all": {"children": ["controller", "compute"], "vars": common},
+            "controller": {"hosts": [plan.controller.name]},
+            "compute": {"hosts": [node.name for node in plan.compute]},
+        }
+
+    def run_in(self, node: str, command: Sequence[str]) -> int:
+        """Run a command in a node, on this terminal, and return its exit status."""
+        machine = self._machine(node)
+        return subprocess.run(
+            inside(machine, command),
+            check=False,
+            env={
+                **NODE_ENVIRONMENT,
+                "TERM": os.environ.get("TERM", "dumb"),
+                "SLURMD_NODENAME": node,
+            },
+        ).returncode
+
+    def ssh_command(self, node: str) -> list[str]:
+        """Return the command that opens a shell on a node. Raises DriverError if it is off."""
+        self._machine(node)
+        address = keys.address_of(self.folder, node)
+        key = keys.private_key(self.folder)
+        return ["ssh", "-i", str(key), *keys.ssh_options(self.folder), f"root@{address}"]
+
+    def logs(self, node: str) -> list[Path]:
+        """Return the log files of a node; `controller` has slurmctld's and slurmdbd's."""
+        log = self.folder / "log"
+        name = read_record(self.folder).controller if node == "controller" else node
+        own = ("slurmctld", "slurmdbd") if node == "controller" else (f"slurmd-{node}",)
+        return [log / f"console-{name}.log", *[log / name / f"{part}.log" for part in own]]
+
+    def _owner(self) -> str:
+        return f"ai-how {self.folder}"
+
+    def _host_environment(self) -> dict[str, str]:
+        return {**NODE_ENVIRONMENT, "HOME": "/"}
+
+    def _machine(self, node: str) -> Machine:
+        found = machines_of(self.folder).get(node)
+        if found is None:
+            raise DriverError(f"{node} is off; `ai-how start` or `ai-how up` starts it")
+        return found
+
+    def _image(self, plan: Plan, say: Say) -> store.Image:
+        """Return the image; nodes that stand on a damaged or another one are ended for it."""
+        wanted = recipe(plan.packages)
+        image = store.find(wanted)
+        if image is None or store.damage(image):
+            self._leave(store.folder_of(wanted.key) / "tree", say)
+            image = build.ensure(wanted, say)
+        for folder in self._node_folders():
+            lower = root.lower_of(folder / "root")
+            other = lower is not None and lower != image.tree
+            if other or (lower is None and read_record(self.folder).image not in {"", image.key}):
+                say(f"{folder.name}: the image has changed; it is made anew")
+                self._anew(folder)
+        return image
+
+    def _leave(self, tree: Path, say: Say) -> None:
+        for folder in self._node_folders():
+            if root.lower_of(folder / "root") == tree:
+                say(f"{folder.name}: ended, for its image is damaged")
+                self._anew(folder)
+
+    def _anew(self, folder: Path) -> None:
+        self._away_with({folder.name})
+        root.unmount_below(folder)
+        root.forget_changes(folder)
+
+    def _node_folders(self) -> list[Path]:
+        return sorted(self.nodes.iterdir()) if self.nodes.is_dir() else []
+
+    def _forget_strangers(self, names: set[str]) -> None:
+        """Remove the nodes that are in the file no more."""
+        for folder in self._node_folders():
+            if folder.name not in names:
+                self._away_with({folder.name})
+                root.unmount_below(folder)
+                shutil.rmtree(folder)
+
+    def _away_with(self, names: set[str]) -> None:
+        machines = {k: m for k, m in machines_of(self.folder).items() if k in names}
+        end_machines(machines.values(), at_once=True)
+        self._unplug(machines)
+
+    def _unplug(self, names: Mapping[str, object] | Sequence[str]) -> None:
+        for name in names:
+            until_unplugged(f"vb-{machine_name(self.nodes / name / 'root')}")
+
+    def _own_files(self, plan: Plan, common: Mapping[str, str]) -> None:
+        """Write what this machine's commands and Ansible read."""
+        texts = {f"nodes/{name}": text for name, text in common.items()}
+        texts["slurm.conf"] = contents.host_conf(plan, self.folder / "run" / "munge.socket")
+        texts["known_hosts"] = keys.known_hosts(self.folder, plan)
+        texts["addresses.json"] = json.dumps({n.name: n.ip for n in plan.nodes}, indent=1) + "\n"
+        for name, text in texts.items():
+            path = self.folder / "etc" / name
+            if not path.exists() or path.read_text() != text:
+                write_whole(path, text)
+        for name in ("jwt.key", "munge.key"):
+            (self.folder / "etc" / "keys" / name).chmod(0o400)
+
+    def _data(self, tree: Path) -> None:
+        """Make the folders of what is to last, with the owners that they have in a node."""
+        database = self.folder / "data" / "mysql"
+        if not database.exists():
+            new = self.folder / "data" / "mysql.new"
+            shutil.rmtree(new, ignore_errors=True)
+            done = subprocess.run(
+                ["cp", "--archive", "--reflink=auto", tree / "var/lib/mysql", new],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+            if done.returncode:
+                raise DriverError(f"{database} cannot be made: {done.stderr.strip()}")
+            new.rename(database)
+        state = self.folder / "data" / "slurmctld"
+        state.mkdir(exist_ok=True)
+        os.chown(state, *root.owner_in(tree, "slurm"))
+
+    def _prepare(
+        self,
+        plan: Plan,
+        secrets: contents.Secrets,
+        tree: Path,
+        common: Mapping[str, str],
+        node: Node,
+    ) -> set[str]:
+        """Mount a node's root and write what is not as it should be; return what that was."""
+        place = root.mount_root(self.nodes / node.name, tree)
+        log = self.folder / "log" / node.name
+        log.mkdir(exist_ok=True)
+        os.chown(log, *root.owner_in(tree, "slurm"))
+        files = contents.node_files(plan, node, secrets, tree, common, self.folder)
+        changed = {name for name, file in files.items() if root.differs(place, name, file)}
+        for name in changed:
+            root.put(place, name, files[name])
+        for unit in contents.units(plan, node):
+            wants = f"/etc/systemd/system/multi-user.target.wants/{unit}"
+            if root.link(place, wants, f"/lib/systemd/system/{unit}"):
+                changed.add(wants)
+        return changed
+
+    def _start(
+        self, plan: Plan, on: Sequence[Node], changed: Mapping[str, set[str]], bridge: str, say: Say
+    ) -> None:
+        machines = machines_of(self.folder)
+        renumbered = {
+            node.name
+            for node in on
+            if node.name in machines
+            and any("network" in name or "tmpfiles" in name for name in changed[node.name])
+        }
+        if renumbered:
+            say(f"{', '.join(sorted(renumbered))}: started anew, for address or devices changed")
+            self._away_with(renumbered)
+        new = [node for node in on if node.name not in machines or node.name in renumbered]
+        for node in new:
+            boot(self._boot(plan, node, bridge))
+        if new:
+            say(f"{len(new)} nodes boot")
+        old = [node for node in on if node not in new]
+        socket = self.folder / "run" / "munge.socket"
+
+        def mend(node: Node) -> str | None:
+            return health.mend(
+                machines[node.name],
+                contents.units(plan, node),
+                socket,
+                anew=bool(changed[node.name]),
+            )
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for told in pool.map(mend, old):
+                if told:
+                    say(told)
+
+    def _boot(self, plan: Plan, node: Node, bridge: str) -> Boot:
+        shared = plan.shared or str(self.folder / "shared")
+        binds = [
+            (str(self.folder / "log" / node.name), "/var/log/slurm", False),
+            (shared, shared, False),
+            *node.mounts,
+        ]
+        if node.role == "controller":
+            data = self.folder / "data"
+            binds.append((str(data / "mysql"), "/var/lib/mysql", False))
+            binds.append((str(data / "slurmctld"), "/var/lib/slurm/slurmctld", False))
+            if plan.storage == "seaweedfs":
+                store_of = data / "seaweedfs"
+                store_of.mkdir(exist_ok=True)
+                binds.append((str(store_of), "/var/lib/seaweedfs", False))
+        return Boot(
+            node=node.name,
+            root=self.nodes / node.name / "root",
+            bridge=bridge,
+            console=self.folder / "log" / f"console-{node.name}.log",
+            binds=binds,
+            devices=[_FUSE] if Path(_FUSE).exists() else [],
+        )
+
+    def _all_live(self, began: float, names: Sequence[str]) -> None:
+        """Raise DriverError where a node that was booted has ended."""
+        if time.monotonic() - began < _GRACE_S:
+            return
+        machines = machines_of(self.folder)
+        for name in names:
+            if name not in machines:
+                console = self.folder / "log" / f"console-{name}.log"
+                lines = console.read_text(errors="replace").split("\n") if console.exists() else []
+                last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+                raise DriverError(f"{name} ended while it booted: {last}; see {console}")

@@ -1,0 +1,72 @@
+"""Waiting until slurmctld gives jobs to every node that should take them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ai_how.drivers.base import DriverError, Say
+from ai_how.plan.plan import Plan
+from ai_how.slurm.commands import NodeState, SlurmError, node_states, resume
+
+_READY_S = 60.0
+
+
+def until_ready(
+    plan: Plan,
+    off: Sequence[str],
+    environment: Mapping[str, str],
+    say: Say,
+    log: Path,
+    *,
+    check: Callable[[], None] = lambda: None,
+    limit_s: float = _READY_S,
+    pause_s: float = 0.05,
+) -> None:
+    """Wait until every node but `off` takes jobs; nodes that are only down are resumed.
+
+    `check` is called each time round and may raise. Raises DriverError after `limit_s`.
+    """
+    wanted = {node.name for node in plan.compute if node.name not in off}
+    until = time.monotonic() + limit_s
+    answer, waiting = "slurmctld does not answer", wanted
+    while time.monotonic() < until:
+        check()
+        try:
+            states = node_states(environment)
+        except SlurmError as error:
+            answer = str(error)
+        else:
+            waiting = {n for n in wanted if not _takes_jobs(states.get(n))}
+            if not waiting:
+                say(f"{len(wanted)} nodes take jobs")
+                return
+            down = [n for n in waiting if n in states and states[n].state == "down"]
+            if down:
+                with contextlib.suppress(SlurmError):  # not registered yet
+                    resume(down, environment)
+            drained = [n for n in waiting if n in states and _is_drained(states[n])]
+            if waiting == set(drained):
+                name = drained[0]
+                say(f"{name} is drained ({states[name].reason}); it is left as it is")
+                return
+            answer = ", ".join(
+                f"{n} is {states[n].state} {states[n].reason}".strip()
+                if n in states
+                else f"{n} is unknown"
+                for n in sorted(waiting)[:3]
+            )
+        time.sleep(pause_s)
+    raise DriverError(f"not ready after {limit_s:.0f} s: {answer}; see {log}")
+
+
+def _takes_jobs(node: NodeState | None) -> bool:
+    if node is None or not node.responds:
+        return False
+    return node.state in {"idle", "mixed", "allocated", "completing"}
+
+
+def _is_drained(node: NodeState) -> bool:
+    return node.state in {"drained", "draining"}

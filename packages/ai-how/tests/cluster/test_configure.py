@@ -1,0 +1,91 @@
+"""Playbooks that Ansible can read, and that say the same as the image."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ai_how.cluster import configure
+from ai_how.config.load import parse_cluster
+from ai_how.drivers.base import DriverError
+from ai_how.drivers.process import ProcessDriver
+from ai_how.images.recipe import customisation
+from ai_how.plan.host import Host
+from ai_how.plan.plan import Plan, make_plan
+
+HOST = Host("box", 8, 16_000, frozenset({"lo"}), (), None)
+
+
+def plan_of(more: str = "", driver: str = "nspawn") -> Plan:
+    text = (
+        "version: 1\nmetadata: {name: lab}\nclusters:\n  hpc:\n    compute_nodes: {name: n}\n"
+        f"{more}"
+    )
+    return make_plan(parse_cluster(text), HOST, driver=driver)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["site.yml", "cloud.yml"])
+def test_ansible_reads_the_playbooks_with_every_role(name: str) -> None:
+    program = configure.program("ansible-playbook")
+    assert program is not None, "ansible-core is in requirements-dev.in"
+    folder = configure.playbooks()
+    done = subprocess.run(
+        [program, "--syntax-check", "--inventory", "n,", str(folder / name)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={"ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "PATH": "/usr/bin:/bin", "HOME": "/"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_role_asks_how_a_node_was_made() -> None:
+    for path in configure.playbooks().rglob("*"):
+        if path.suffix in {".yml", ".j2"}:
+            assert not re.search(r"nspawn|libvirt|ansible_virtualization", path.read_text()), path
+
+
+def test_the_database_of_the_image_is_that_of_the_role() -> None:
+    script = customisation()
+    for name in ("90-ai-how.cnf", "ai-how.sql"):
+        path = configure.playbooks() / "roles" / "slurm_dbd" / "files" / name
+        assert path.read_text() in script
+
+
+def test_every_dashboard_names_figures_that_are_gathered() -> None:
+    roles = configure.playbooks() / "roles"
+    board = json.loads((roles / "grafana/files/cluster.json").read_text())
+    exporter = (roles / "slurm_exporter/files/slurm_exporter.py").read_text()
+    shown = {
+        name
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\bslurm_\w+", target["expr"])
+    }
+    assert len(shown) >= 4
+    assert all(f'"{name}"' in exporter or f"{name}{{" in exporter for name in shown)
+
+
+def test_the_playbook_is_run_where_the_file_asks_for_more() -> None:
+    assert not configure.wants_configuring(plan_of())
+    assert configure.wants_configuring(plan_of("    services: [rest]\n"))
+    assert configure.wants_configuring(plan_of("    storage: {backend: seaweedfs}\n"))
+
+
+def test_what_is_missing_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configure, "program", lambda _: None)
+    told = configure.missing(plan_of("    storage: {backend: seaweedfs}\n"))
+    assert ["ai-how[ansible]" in told[0], "ai-how[seaweedfs]" in told[1]] == [True, True]
+
+
+def test_nodes_that_are_processes_are_not_configured(tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match="`driver: nspawn`"):
+        configure.configure(
+            plan_of(driver="process"), ProcessDriver(tmp_path), tmp_path, lambda _: None
+        )

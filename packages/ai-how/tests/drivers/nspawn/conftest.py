@@ -1,0 +1,70 @@
+"""Clusters of booted nodes for tests, where this machine can boot any."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ai_how.drivers.nspawn.driver import NspawnDriver
+
+
+@pytest.fixture
+def nspawn(state: Path) -> None:
+    """Skip, with the reason, where nodes cannot boot."""
+    lacking = NspawnDriver(state / "x").missing()
+    if lacking:
+        pytest.skip(f"nodes cannot boot here: {'; '.join(lacking)}")
+
+
+@pytest.fixture
+def booted(tmp_path: Path, nspawn: None) -> Callable[[str, int, int], Path]:
+    """Return a function that writes the file of a cluster: its name, nodes, and third octet."""
+
+    def writer(name: str, count: int, octet: int) -> Path:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(
+            f"version: 1\nmetadata: {{name: {name}}}\n"
+            "global: {driver: nspawn, overcommit: true}\nclusters:\n  hpc:\n"
+            f"    network: {{subnet: 10.213.{octet}.0/24, bridge: ahtest{octet}}}\n"
+            f"    compute_nodes: {{name: n, count: {count}, memory: 300M, gpus: {{count: 2}}}}\n"
+        )
+        return path
+
+    return writer
+
+
+def leavings(root: Path) -> dict[str, set[str]]:
+    """Whatever there is of clusters in `root`: processes, mounts, network interfaces."""
+    processes = set()
+    for path in Path("/proc").iterdir():
+        if not path.name.isdigit() or int(path.name) == os.getpid():
+            continue
+        try:
+            words = (path / "cmdline").read_bytes().decode(errors="replace")
+            mounts = (path / "mountinfo").read_text()
+        except OSError:
+            continue  # it ended meanwhile
+        if str(root) in words or (str(root) in mounts and path.name != "self"):
+            processes.add(f"{path.name} {words}")
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    shown = subprocess.run(
+        ["ip", "-o", "link"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    links = {line.split()[1].partition("@")[0] for line in shown}
+    return {
+        "processes": processes,
+        "mounts": {line for line in mounts if str(root) in line},
+        "links": {name for name in links if name.startswith("ahtest") or _unplugged(name)},
+    }
+
+
+def _unplugged(name: str) -> bool:
+    """Say whether this is a node's cable whose bridge is gone, or is one of these tests."""
+    master = Path("/sys/class/net", name, "master")
+    if not name.startswith("vb-"):
+        return False
+    return not master.exists() or master.resolve().name.startswith("ahtest")

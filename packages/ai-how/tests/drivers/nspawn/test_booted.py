@@ -1,0 +1,152 @@
+"""Nodes that really boot: up, broken, mended, side by side, and gone without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from ai_how.cluster.lifecycle import configure_nodes, destroy, down, made, start, status, stop, up
+from ai_how.drivers.daemons import lives
+from ai_how.drivers.nspawn.machine import machines_of, said_in
+from ai_how.slurm.commands import ask, queue, submit
+
+from .conftest import leavings
+
+pytestmark = pytest.mark.real
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def until(true: Callable[[], bool], limit_s: float = 30.0) -> None:
+    end = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.1)
+
+
+def until_jobs_are(state: str, environment: Mapping[str, str]) -> None:
+    end = time.monotonic() + 30
+    jobs = queue(environment)
+    while [job.state for job in jobs] != [state]:
+        assert time.monotonic() < end, jobs
+        time.sleep(0.1)
+        jobs = queue(environment)
+
+
+def test_a_life(booted: Callable[[str, int, int], Path], state: Path, tmp_path: Path) -> None:
+    """One cluster for the whole story: booting is what takes time."""
+    before = leavings(state)
+    path = booted("life", 2, 41)
+    told: list[str] = []
+    found = up(str(path), told.append)
+    assert (found.driver, found.condition, found.problems) == ("nspawn", "up", ())
+    assert [node.slurm for node in found.nodes[1:]] == ["idle", "idle"]
+    assert found.nodes[1].gpus == "2 emulated"
+    assert found.verified is not None
+    assert (found.verified["nodes"], found.verified["gres"]) == (["n01", "n02"], True)
+    assert any("COMPLETED" in line for line in told)  # sacct's row
+    _, plan, driver = made("life")
+    folder = state / "life"
+
+    # a system of its own: systemd, a host name, an address, an sshd with the cluster's key
+    done = subprocess.run(
+        [*driver.ssh_command("n01"), "hostname; cat /proc/1/comm; stat -c %F /dev/ai-how-gpu1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.stdout.split("\n")[:3] == ["n01", "systemd", "character special file"], done.stderr
+    facts = driver.inventory(plan)
+    hosts = facts["_meta"]["hostvars"]  # type: ignore[index]
+    assert hosts["n01"]["ansible_host"] == "10.213.41.3"
+    assert (hosts["n01"]["gpu_source"], hosts["controller"]["gpu_source"]) == ("fake", "none")
+
+    # a second `up` starts nothing anew
+    leaders = {name: machine.leader for name, machine in machines_of(folder).items()}
+    assert up("life", quiet).condition == "up"
+    assert {name: machine.leader for name, machine in machines_of(folder).items()} == leaders
+
+    # what can break inside is told, and mended
+    machines = machines_of(folder)
+    slurmctld = said_in(machines["controller"], ["pidof", "-s", "slurmctld"]).stdout.strip()
+    assert slurmctld
+    said_in(machines["controller"], ["systemctl", "kill", "-s", "KILL", "slurmctld"])
+    key = folder / "nodes/n01/root/etc/munge/munge.key"
+    key.write_bytes(b"x" * 128)
+    said_in(machines["n01"], ["systemctl", "restart", "munge"])
+    os.kill(machines["n02"].leader or -1, signal.SIGKILL)
+    until(lambda: not lives(machines["n02"].leader or -1))
+    broken = status("life")
+    assert broken.condition == "degraded"
+    problems = "\n".join(broken.problems)
+    for words in (
+        "controller: slurmctld.service is failed; `ai-how up` starts it",
+        "n01: munge has another key than the cluster",
+        "n02: it is off",
+    ):
+        assert words in problems
+    assert up("life", quiet).condition == "up"
+
+    # a power cut of all; and an `up` killed at any moment
+    for machine in machines_of(folder).values():
+        for pid in machine.pids:
+            os.kill(pid, signal.SIGKILL)
+    command = [sys.executable, "-c", "from ai_how.cli import main; main()", "up", "life"]
+    for delay_s in (0.6, 1.5):
+        begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(delay_s)
+        os.killpg(begun.pid, signal.SIGKILL)
+        begun.wait()
+    assert up("life", quiet).condition == "up"
+    assert len(machines_of(folder)) == 3
+
+    # a node switched off gives its job back; down and up keep the queue
+    environment = driver.environment()
+    script = tmp_path / "job.sh"
+    script.write_text("#!/bin/sh\nsleep 1000\n")
+    number = submit(["--nodelist=n01", "--output=/dev/null", str(script)], environment)
+    until_jobs_are("RUNNING", environment)
+    stop("life", ["n01"])
+    until_jobs_are("PENDING", environment)
+    assert status("life").condition == "up"  # the user wanted it off
+    down("life")
+    after = leavings(state)
+    assert (after["processes"], after["mounts"]) == (set(), set())
+    assert status("life").condition == "down"
+    assert start("life", ["n01"], quiet).condition == "up"
+    assert [job.id for job in queue(environment)] == [number]
+    assert number in ask(["sacct", "-n", "-X", "-o", "JobID"], environment)
+
+    assert destroy("life")
+    assert leavings(state) == before
+    assert not state.exists()
+
+
+def test_two_clusters_side_by_side(booted: Callable[[str, int, int], Path], state: Path) -> None:
+    before = leavings(state)
+    one, two = booted("one", 1, 42), booted("two", 1, 43)
+    up(str(one), quiet)
+    up(str(two), quiet)
+    for name, address in (("one", "10.213.42.3"), ("two", "10.213.43.3")):
+        _, _, driver = made(name)
+        said = ask(["scontrol", "show", "node", "n01"], driver.environment())
+        assert f"NodeAddr={address}" in said
+    # what was written before the boot is what the roles write: the playbook changes nothing
+    totals = configure_nodes("two", quiet)
+    assert (totals["failures"], totals["unreachable"], totals["changed"]) == (0, 0, 0)
+    assert totals["ok"] > 20
+    (state / "one" / "state.json").unlink()  # as a destroy leaves it that was killed at the end
+    assert destroy("one")
+    assert status("two").condition == "up"
+    assert destroy("two")
+    assert leavings(state) == before
