@@ -95,7 +95,10 @@ def test_a_node_is_killed_and_no_label_is_lost_or_repeated(
 
     found = status("small")
     assert found.condition == "degraded"
-    assert any(f"{victim}: slurmd does not run" in problem for problem in found.problems)
+    assert any(
+        problem.startswith(f"{victim}: ") and "slurmd does not run" in problem
+        for problem in found.problems
+    )
     assert up("small", lambda _: None).condition == "up"
 
 

@@ -31,7 +31,7 @@ _SHOWN = (
     "dynamics.md_ps",
     "dynamics.timestep_fs",
     "dynamics.pressure_GPa",
-    "dynamics.gamma_halt",
+    "dynamics.gamma_from",
     "validation.test_energy_rmse_eV_per_atom",
     "validation.test_force_rmse_eV_per_A",
     "budget.labels",
