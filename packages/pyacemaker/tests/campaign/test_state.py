@@ -181,3 +181,20 @@ def test_a_lost_table_is_named_and_not_made_anew(tmp_path: Path) -> None:
     for read_only in (False, True):
         with pytest.raises(StateError, match="damaged"):
             CampaignState(tmp_path, read_only=read_only)
+
+
+def test_a_resumed_run_knows_that_it_reads_back(tmp_path: Path) -> None:
+    with closing(CampaignState(tmp_path)) as state:
+        journal = Journal(tmp_path, state, 1, lambda _: None)
+        assert not journal.reads_back()
+        for name in ("train", "md"):
+            journal.step(1, name, lambda _: {})
+            assert not journal.reads_back()
+        assert state.newest() == (1, "md")
+        resumed = Journal(tmp_path, state, 1, lambda _: None)
+        resumed.step(1, "train", lambda _: {})
+        assert resumed.reads_back()
+        resumed.step(1, "md", lambda _: {})
+        assert not resumed.reads_back()
+        resumed.step(2, "explore", lambda _: {})
+        assert not resumed.reads_back()

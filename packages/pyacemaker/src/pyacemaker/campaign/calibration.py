@@ -64,7 +64,8 @@ def with_thresholds(campaign: Campaign, iteration: int, fit: dict[str, Any]) -> 
         }
 
     result = journal.step(iteration, STEP, work)
-    write_decisions(campaign.state, journal.workdir)
+    if not journal.reads_back():
+        write_decisions(campaign.state, journal.workdir)
     return {**fit, "gamma_select": result["gamma_select"], "gamma_halt": result["gamma_halt"]}
 
 

@@ -55,8 +55,18 @@ def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Out
     return target
 
 
+def update_report(campaign: Campaign) -> None:
+    """Write report.html for what is known by now.
+
+    Not where a resumed run reads back what an earlier one did: that one wrote these reports, and
+    they would cost a long campaign minutes before its first new step.
+    """
+    if not campaign.journal.reads_back():
+        write_report(campaign)
+
+
 def write_report(campaign: Campaign, outcome: Outcome | None = None) -> Path:
-    """Write report.html for what is known by now."""
+    """Write report.html, for an end if `outcome` is given."""
     write_decisions(campaign.state, campaign.journal.workdir)
     workdir = campaign.journal.workdir
     return _write(workdir, report_data(workdir, campaign.state, campaign.store, outcome))

@@ -29,6 +29,7 @@ class Journal:
         self._seed = seed
         self._listener = listener
         self._now = (0, "")
+        self._last = (0, "")  # the step that was asked for last, done or read back
         self._running = False
         self._noted: list[LogLine] = []
         self._since = 0.0  # when the running step began, seconds since 1970
@@ -40,6 +41,7 @@ class Journal:
         `function` gets a generator seeded by (campaign seed, iteration, name) alone, so that
         a step gives the same result whether the run was interrupted before it or not.
         """
+        self._last = (iteration, name)
         done = self.state.result(iteration, name)
         if done is not None:
             return done
@@ -58,6 +60,13 @@ class Journal:
         self.state.finish(iteration, name, result, wall_s, self._noted)
         self._listener(Event("end", iteration, name, data={"wall_s": wall_s, **result}))
         return result
+
+    def reads_back(self) -> bool:
+        """Say whether a later step than the one asked for last is finished already.
+
+        Then this run is on its way through what an earlier one did.
+        """
+        return self.state.newest() not in (None, self._last)
 
     def progress(self, done: int, total: int, message: str = "") -> None:
         """Tell how far the running step is."""

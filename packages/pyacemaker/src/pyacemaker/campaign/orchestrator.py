@@ -151,7 +151,7 @@ def _run(campaign: Campaign) -> Outcome:
             fit = learning.train(campaign, iteration, prepared)
             verdict = learning.validate(campaign, iteration, prepared, fit)
             fit, verdict = growing.consider(campaign, iteration, prepared, fit, verdict)
-            deploy.write_report(campaign)
+            deploy.update_report(campaign)
             if not verdict["passed"]:
                 continue
             last_good = (iteration, fit)
@@ -162,7 +162,7 @@ def _run(campaign: Campaign) -> Outcome:
             if not extension.extend(campaign, iteration, prepared, fit)["completed"]:
                 continue
             test = certify.certify(campaign, iteration, prepared, fit)
-            deploy.write_report(campaign)
+            deploy.update_report(campaign)
             if test["passed"]:
                 outcome = Outcome(Ending.CONVERGED, test["reason"])
                 break

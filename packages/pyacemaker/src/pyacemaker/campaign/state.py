@@ -179,6 +179,13 @@ class CampaignState:
             session.add(row)
             session.add_all(_Event(**asdict(line)) for line in log)
 
+    def newest(self) -> tuple[int, str] | None:
+        """Return iteration and name of the step that was finished last, None before the first."""
+        with Session(self._engine) as session:
+            found = select(_Step.iteration, _Step.name).order_by(_Step.id.desc()).limit(1)
+            row = session.execute(found).first()
+            return None if row is None else (row.iteration, row.name)
+
     def steps(self, name: str | None = None) -> list[StepRecord]:
         """Return the finished steps in the order they finished, all or those called `name`."""
         query = select(_Step).order_by(_Step.id)
