@@ -20,6 +20,8 @@ from ai_how.drivers.base import DriverError
 
 _DAEMONS = frozenset({"munged", "slurmctld", "slurmd"})
 _PROC = Path("/proc")
+# Where programs are looked for: daemons get it too, whatever the user has in PATH.
+PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _START_S = 15.0
 _STOP_S = 10.0
 

@@ -6,11 +6,9 @@ import secrets
 from pathlib import Path
 
 from ai_how.drivers.base import Say
-from ai_how.drivers.daemons import daemons_of, end, start
+from ai_how.drivers.daemons import PROGRAM_PATH, daemons_of, end, start
 from ai_how.files import write_whole
 from ai_how.slurm.commands import SlurmError, ask
-
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def munge_key(folder: Path) -> Path:
@@ -53,7 +51,7 @@ def run_munged(folder: Path, environment: dict[str, str], say: Say) -> None:
 def munge_answers(munge_socket: Path) -> bool:
     """Say whether the munged of a socket makes credentials."""
     try:
-        ask(["munge", "-n", "-S", str(munge_socket)], {"PATH": _PATH}, limit_s=5)
+        ask(["munge", "-n", "-S", str(munge_socket)], {"PATH": PROGRAM_PATH}, limit_s=5)
     except SlurmError:
         return False
     return True

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import pwd
-import secrets
 import shutil
 import socket
 import stat
@@ -22,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
-from ai_how.drivers.daemons import Daemon, daemons_of, end, end_jobs, start
+from ai_how.drivers.daemons import PROGRAM_PATH, Daemon, daemons_of, end, end_jobs, start
+from ai_how.drivers.munge import munge_answers, run_munged
 from ai_how.drivers.ports import are_free, choosing, free_base, preferred_base
 from ai_how.drivers.process_faults import (
     disk_faults,
@@ -33,9 +33,10 @@ from ai_how.drivers.process_faults import (
     sign_key,
     unreadable_state,
 )
+from ai_how.drivers.ready import until_ready
 from ai_how.files import write_whole
 from ai_how.plan.plan import Plan
-from ai_how.slurm.commands import NodeState, SlurmError, ask, node_states, resume, set_down
+from ai_how.slurm.commands import SlurmError, ask, resume, set_down
 from ai_how.slurm.conf import Site, gres_conf, slurm_conf
 
 _PROGRAMS = {
@@ -46,11 +47,9 @@ _PROGRAMS = {
     "srun": "slurm-client",
 }
 _LONGEST_FOLDER = 80  # a socket's path has at most 107 bytes (unix(7))
-_READY_S = 60.0
 _GONE_S = 1.0  # not seen for so long it has ended; while it forks it may be missed
 _SURVIVES_S = 30.0  # it answers, or ends because it cannot read its state, long before
 _AT_ONCE = 8  # daemons started at the same time
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Where no device can be made, these stand for GPUs: they exist everywhere and harm nothing.
 _HARMLESS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
@@ -69,7 +68,7 @@ class ProcessDriver:
         found = [
             f"{program} is not installed; `apt install {package}`"
             for program, package in _PROGRAMS.items()
-            if shutil.which(program, path=_PATH) is None
+            if shutil.which(program, path=PROGRAM_PATH) is None
         ]
         if len(str(self.folder)) > _LONGEST_FOLDER:
             found.append(
@@ -105,7 +104,7 @@ class ProcessDriver:
             for program in ("munged", "slurmctld")
             if program not in have
         ]
-        if "munged" in have and not _munge_answers(self.folder / "run" / "munge.socket"):
+        if "munged" in have and not munge_answers(self.folder / "run" / "munge.socket"):
             found.append("munged does not answer; `ai-how up` starts it anew")
         return found
 
@@ -134,7 +133,7 @@ class ProcessDriver:
                 self._end(lambda daemon: daemon.program != "munged")
             if mend_key(self.folder, say):
                 self._end(lambda _: True)
-            self._munge(say)
+            run_munged(self.folder, self._daemon_environment(), say)
             sign_key(self.folder)
             mended = mend_disks(
                 self.folder, [n.name for n in plan.compute if n.name not in off], say
@@ -145,7 +144,7 @@ class ProcessDriver:
         if mended:
             with contextlib.suppress(SlurmError):
                 resume(mended, self.environment())
-        self._until_ready(plan, off, say)
+        until_ready(plan, off, self.environment(), say, self.folder / "log")
 
     def stop(self, names: Sequence[str]) -> None:
         """End nodes as a power cut would; slurmctld, if it answers, requeues their jobs at once."""
@@ -276,34 +275,6 @@ class ProcessDriver:
                 path.chmod(0o644)
         return changed
 
-    def _munge(self, say: Say) -> None:
-        keys, run, log = (self.folder / part for part in ("etc/keys", "run", "log"))
-        key = keys / "munge.key"
-        if not key.exists():
-            write_whole(key, secrets.token_bytes(128))
-        key.chmod(0o400)
-        munge_socket = run / "munge.socket"
-        if self._by_program("munged"):
-            if _munge_answers(munge_socket):
-                return
-            say("munged does not answer: started anew")
-            self._end(lambda daemon: daemon.program == "munged")
-        for stale in (munge_socket, run / "munge.socket.lock", run / "munged.pid"):
-            stale.unlink(missing_ok=True)
-        # It refuses a socket that not everybody can reach, but this one may well be private to
-        # its user; that nobody else can replace the key, `missing` has checked.
-        command = [
-            "munged",
-            "--force",
-            f"--socket={munge_socket}",
-            f"--key-file={key}",
-            f"--pid-file={run / 'munged.pid'}",
-            f"--log-file={log / 'munged.log'}",
-            f"--seed-file={keys / 'munged.seed'}",
-        ]
-        start(command, self._daemon_environment(), log / "start-munged.log")
-        say("munged runs")
-
     def _daemons(self, plan: Plan, off: Sequence[str], say: Say) -> None:
         environment, log = self._daemon_environment(), self.folder / "log"
         if not self._by_program("slurmctld"):
@@ -346,43 +317,11 @@ class ProcessDriver:
         say(f"slurmctld cannot read its state: begun anew, jobs are forgotten; {aside} keeps it")
         start(command, environment, log / "start-slurmctld.log")
 
-    def _until_ready(self, plan: Plan, off: Sequence[str], say: Say) -> None:
-        wanted = {node.name for node in plan.compute if node.name not in off}
-        until = time.monotonic() + _READY_S
-        answer, waiting = "slurmctld does not answer", wanted
-        while time.monotonic() < until:
-            try:
-                states = node_states(self.environment())
-            except SlurmError as error:
-                answer = str(error)
-            else:
-                waiting = {n for n in wanted if not _takes_jobs(states.get(n))}
-                if not waiting:
-                    say(f"{len(wanted)} nodes take jobs")
-                    return
-                down = [n for n in waiting if n in states and states[n].state == "down"]
-                if down:
-                    with contextlib.suppress(SlurmError):  # not registered yet
-                        resume(down, self.environment())
-                drained = [n for n in waiting if n in states and _is_drained(states[n])]
-                if waiting == set(drained):
-                    name = drained[0]
-                    say(f"{name} is drained ({states[name].reason}); it is left as it is")
-                    return
-                answer = ", ".join(
-                    f"{n} is {states[n].state} {states[n].reason}".strip()
-                    if n in states
-                    else f"{n} is unknown"
-                    for n in sorted(waiting)[:3]
-                )
-            time.sleep(0.05)
-        raise DriverError(f"not ready after {_READY_S:.0f} s: {answer}; see {self.folder / 'log'}")
-
     def _by_program(self, program: str) -> list[Daemon]:
         return [d for d in daemons_of(self.folder) if d.program == program]
 
     def _daemon_environment(self) -> dict[str, str]:
-        return {"PATH": _PATH, "LANG": "C.UTF-8", "HOME": "/", "SLURM_CONF": str(self.conf)}
+        return {"PATH": PROGRAM_PATH, "LANG": "C.UTF-8", "HOME": "/", "SLURM_CONF": str(self.conf)}
 
 
 def process_site(
@@ -445,21 +384,3 @@ def _answers(environment: Mapping[str, str]) -> bool:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _munge_answers(munge_socket: Path) -> bool:
-    try:
-        ask(["munge", "-n", "-S", str(munge_socket)], {"PATH": _PATH}, limit_s=5)
-    except SlurmError:
-        return False
-    return True
-
-
-def _takes_jobs(node: NodeState | None) -> bool:
-    if node is None or not node.responds:
-        return False
-    return node.state in {"idle", "mixed", "allocated", "completing"}
-
-
-def _is_drained(node: NodeState) -> bool:
-    return node.state in {"drained", "draining"}

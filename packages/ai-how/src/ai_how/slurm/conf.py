@@ -162,7 +162,6 @@ def _accounting(plan: Plan, site: Site) -> list[str]:
             "AccountingStorageType=accounting_storage/slurmdbd",
             f"AccountingStorageHost={site.database}",
             f"AccountingStoragePass={site.munge_socket}",  # with munge: its socket
-            "JobAcctGatherFrequency=10",
         ]
         if any(node.gpus for node in plan.compute):
             storage.append("AccountingStorageTRES=gres/gpu")

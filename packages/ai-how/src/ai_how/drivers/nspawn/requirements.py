@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ai_how.drivers.daemons import PROGRAM_PATH
 from ai_how.drivers.nspawn.root import overlay_options
 from ai_how.plan.ability import nspawn_lacks
 
@@ -24,7 +25,6 @@ PROGRAMS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Mounts made and a cable pulled in a namespace of their own: nothing of it is seen outside.
 _PROBE = """
 set -e
@@ -42,7 +42,7 @@ def lacks(folder: Path) -> list[str]:
     found += [
         f"{program} is not installed; `apt install {package}`"
         for program, package in PROGRAMS.items()
-        if shutil.which(program, path=_PATH) is None
+        if shutil.which(program, path=PROGRAM_PATH) is None
     ]
     if not re.fullmatch(r"[\w./+-]+", str(folder)) or len(str(folder)) > 80:
         found.append(
