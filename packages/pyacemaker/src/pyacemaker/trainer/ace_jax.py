@@ -34,12 +34,11 @@ from pyacemaker.potential.manifest import PotentialError
 from pyacemaker.process import run_program
 from pyacemaker.trainer.active_set import active_sets_of_structures
 from pyacemaker.trainer.base import FitResult, TrainerError
-from pyacemaker.trainer.baseline import baseline_of
 from pyacemaker.trainer.basis import default_cutoff, functions_by_element
 from pyacemaker.trainer.closing import close_short_range
 from pyacemaker.trainer.finish import finished
 from pyacemaker.trainer.settings import TrainerSettings
-from pyacemaker.trainer.targets import Target, name_of, targets_of
+from pyacemaker.trainer.targets import Target, fit_targets, name_of
 
 Say = Callable[[str], None]
 
@@ -74,12 +73,9 @@ class AceJaxTrainer:
         """Fit and write the potential; see `trainer.base.Trainer`. No parent is needed."""
         del parent
         started = time.monotonic()
-        if not train:
-            raise TrainerError("the training set is empty: label structures first")
-        elements = sorted(reference_energies)
-        baseline = baseline_of(self.settings.baseline, elements)
-        targets = targets_of(train, reference_energies, baseline, self.settings)
-        targets_of(validation, reference_energies, baseline, self.settings)  # refuse bad ones now
+        elements, baseline, targets = fit_targets(
+            train, validation, reference_energies, self.settings
+        )
         try:
             environment = ace_jax(self.say)
         except PartError as error:

@@ -27,7 +27,7 @@ from pyacemaker.potential.directory import Potential, write_potential
 from pyacemaker.potential.manifest import BASIS, PotentialError
 from pyacemaker.trainer.active_set import active_sets_of_structures
 from pyacemaker.trainer.base import FitResult, TrainerError
-from pyacemaker.trainer.baseline import ZblBaseline, baseline_of
+from pyacemaker.trainer.baseline import ZblBaseline
 from pyacemaker.trainer.basis import basis_configuration, functions_by_element
 from pyacemaker.trainer.closing import close_short_range
 from pyacemaker.trainer.finish import describe_active_sets
@@ -44,7 +44,7 @@ from pyacemaker.trainer.imported import read_potential
 from pyacemaker.trainer.metrics import errors_of
 from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.trainer.settings import TrainerSettings
-from pyacemaker.trainer.targets import Target, targets_of
+from pyacemaker.trainer.targets import Target, fit_targets
 
 
 class FinnisSinclairTrainer:
@@ -81,12 +81,9 @@ class FinnisSinclairTrainer:
     ) -> FitResult:
         """Fit and write the potential; see `trainer.base.Trainer`."""
         started = time.monotonic()
-        if not train:
-            raise TrainerError("the training set is empty: label structures first")
-        elements = sorted(reference_energies)
-        baseline = baseline_of(self.settings.baseline, elements)
-        targets = targets_of(train, reference_energies, baseline, self.settings)
-        targets_of(validation, reference_energies, baseline, self.settings)  # refuse bad ones now
+        elements, baseline, targets = fit_targets(
+            train, validation, reference_energies, self.settings
+        )
         try:
             environment = tensorpot(self.say)
         except PartError as error:

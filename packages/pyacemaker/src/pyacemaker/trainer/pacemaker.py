@@ -15,7 +15,6 @@ from pyace.basis import ACEBBasisSet
 from pyacemaker.potential.manifest import PotentialError
 from pyacemaker.trainer.active_set import active_sets, stacked
 from pyacemaker.trainer.base import FitResult, TrainerError
-from pyacemaker.trainer.baseline import baseline_of
 from pyacemaker.trainer.basis import basis_configuration, functions_by_element
 from pyacemaker.trainer.closing import close_short_range
 from pyacemaker.trainer.equations import equations_of, functions_of, groups_of
@@ -24,7 +23,7 @@ from pyacemaker.trainer.ladder import Rung, climb, described, reduced
 from pyacemaker.trainer.regression import Regression
 from pyacemaker.trainer.row_cache import RowCache
 from pyacemaker.trainer.settings import TrainerSettings
-from pyacemaker.trainer.targets import targets_of
+from pyacemaker.trainer.targets import fit_targets
 
 
 class LinearTrainer:
@@ -68,12 +67,9 @@ class LinearTrainer:
         """
         del rng, parent
         started = time.monotonic()
-        if not train:
-            raise TrainerError("the training set is empty: label structures first")
-        elements = sorted(reference_energies)
-        baseline = baseline_of(self.settings.baseline, elements)
-        targets = targets_of(train, reference_energies, baseline, self.settings)
-        targets_of(validation, reference_energies, baseline, self.settings)  # refuse bad ones now
+        elements, baseline, targets = fit_targets(
+            train, validation, reference_energies, self.settings
+        )
         basis = ACEBBasisSet(basis_configuration(elements, self.settings))
         try:
             projector, rows = self._cache.rows(elements, self.settings, train)

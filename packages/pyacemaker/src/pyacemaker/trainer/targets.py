@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyacemaker.core_weight import core_weights, is_embedded
 from pyacemaker.provenance import KEY
 from pyacemaker.trainer.base import TrainerError
-from pyacemaker.trainer.baseline import ZblBaseline
+from pyacemaker.trainer.baseline import ZblBaseline, baseline_of
 from pyacemaker.trainer.hull import energies_above_hull
 from pyacemaker.trainer.settings import TrainerSettings
 
@@ -45,6 +45,26 @@ def name_of(atoms: Atoms, index: int) -> str:
     """Name a structure for a message: its place, formula and group."""
     group = atoms.info.get(KEY, {}).get("group")
     return f"structure {index} ({atoms.get_chemical_formula()}{f', {group}' if group else ''})"
+
+
+def fit_targets(
+    train: Sequence[Atoms],
+    validation: Sequence[Atoms],
+    reference_energies: Mapping[str, float],
+    settings: TrainerSettings,
+) -> tuple[list[str], ZblBaseline, list[Target]]:
+    """Return the elements (sorted), the baseline and the targets of a training set.
+
+    A bad label of the validation set is refused now too, and not after the fit. Raises
+    TrainerError, also where there is nothing to train on.
+    """
+    if not train:
+        raise TrainerError("the training set is empty: label structures first")
+    elements = sorted(reference_energies)
+    baseline = baseline_of(settings.baseline, elements)
+    targets = targets_of(train, reference_energies, baseline, settings)
+    targets_of(validation, reference_energies, baseline, settings)
+    return elements, baseline, targets
 
 
 def targets_of(
