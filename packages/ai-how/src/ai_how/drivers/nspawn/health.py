@@ -22,7 +22,9 @@ def faults(machine: Machine, root: Path, units: Sequence[str], socket: Path) -> 
     found = []
     name = machine.node
     if (free := free_mib(root)) is not None and free < _FULL_MIB:
-        found.append(f"{name}: its disk is full ({free} MiB left); `ai-how up` makes room")
+        found.append(
+            f"{name}: its disk is full ({free} MiB left); free {_FULL_MIB} MiB or more in {root}"
+        )
     try:
         states = _states(machine, units, socket)
     except DriverError as error:
