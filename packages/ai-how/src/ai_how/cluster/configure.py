@@ -131,6 +131,7 @@ def _lines(command: list[str], log: Path, say: Say) -> list[str]:
             if runner.poll() is None:
                 runner.kill()
                 runner.wait()
+            runner.stdout.close()
     return found
 
 

@@ -184,7 +184,7 @@ def from_weights(
     if mine.keys() != tensors.keys():
         odd = sorted(mine.keys() ^ tensors.keys())
         raise KernelError(f"{what} do not belong to this blueprint: {', '.join(odd[:3])}")
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):  # safetensors give them in no fixed order
         if tensor.shape != mine[name].shape or not tensor.is_floating_point():
             raise KernelError(
                 f"{what}: '{name}' is {tuple(tensor.shape)} of {tensor.dtype}, not "
