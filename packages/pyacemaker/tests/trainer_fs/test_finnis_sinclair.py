@@ -151,6 +151,20 @@ def test_a_fit_beats_the_linear_one_on_the_labels_scale(tmp_path: Path) -> None:
     assert "pacemaker.log" in left
     assert not [name for name in left if "pckl" in name]
 
+    # A larger basis begins where the smaller one ended, and its new functions are used.
+    larger = SMALL.model_copy(update={"functions_per_element": 30, "fs_iterations": 4})
+    extended = FinnisSinclairTrainer(larger).fit(
+        train, test, E0, tmp_path / "larger", np.random.default_rng(3), potential.directory
+    )
+    assert extended.metrics["started_from"] == "the parent potential"
+    assert extended.metrics["functions"] == {"Cu": 30}
+    losses = [row["loss"] for row in extended.metrics["history"]]
+    assert losses[0] == pytest.approx(history[-1]["loss"], rel=0.02)
+    assert losses[-1] < losses[0]
+    basis = BBasisConfiguration(str(extended.potential / "potential.yaml"))
+    coefficients = [f.coeffs[0] for b in basis.funcspecs_blocks for f in b.funcspecs]
+    assert np.count_nonzero(coefficients) == 30
+
 
 def test_the_start_is_the_linear_potential_itself() -> None:
     linear = basis_configuration(["Al", "Cu"], SMALL, "linear")
@@ -187,6 +201,28 @@ def test_a_parent_of_another_shape_is_not_a_start() -> None:
     assert with_coefficients_of(linear, wanted) is None  # a density would be lost
 
 
+def test_a_rung_of_the_ladder_is_a_part_of_the_basis() -> None:
+    larger = SMALL.model_copy(update={"functions_per_element": 80})
+    full = basis_configuration(["Al", "Cu"], larger, "finnis-sinclair")
+    linear = basis_configuration(["Al", "Cu"], larger, "linear")
+    blocks = linear.funcspecs_blocks
+    for block in blocks:
+        block.funcspecs = [f for f in block.funcspecs if len(f.ns) == 1]
+    linear.funcspecs_blocks = [block for block in blocks if block.funcspecs]
+    pairs = finnis_sinclair._cut(full, linear)
+    orders = {len(f.ns) for block in pairs.funcspecs_blocks for f in block.funcspecs}
+    assert orders == {1}
+    assert 0 < pairs.total_number_of_functions < full.total_number_of_functions
+    ACEBBasisSet(pairs)  # pyace takes it
+    assert with_coefficients_of(full, pairs) is None
+    assert finnis_sinclair._start_for(full, pairs) is pairs
+    assert finnis_sinclair._start_for(pairs, full) is None  # functions would be lost
+    other = larger.model_copy(update={"cutoff_A": 5.0})
+    other_full = basis_configuration(["Al", "Cu"], other, "finnis-sinclair")
+    assert finnis_sinclair._start_for(other_full, pairs) is None
+    assert finnis_sinclair._start_for(full, linear) is None  # one density of two
+
+
 def test_the_first_fit_starts_from_the_potential_that_is_named(tmp_path: Path) -> None:
     named = basis_configuration(["Cu"], SMALL, "finnis-sinclair")
     blocks = named.funcspecs_blocks
@@ -197,14 +233,14 @@ def test_the_first_fit_starts_from_the_potential_that_is_named(tmp_path: Path) -
     settings = SMALL.model_copy(update={"potential": str(tmp_path / "known.yaml")})
     rng = np.random.default_rng(0)
     wanted = basis_configuration(["Cu"], settings, "finnis-sinclair")
-    found, name = FinnisSinclairTrainer(settings)._start(wanted, [], E0, tmp_path, rng, None)
+    found, name = FinnisSinclairTrainer(settings)._start(wanted, None, [], E0, tmp_path, rng, None)
     assert name == "known.yaml"
     assert np.allclose(sorted(found.get_func_coeffs()), sorted(named.get_func_coeffs()))
     other = basis_configuration(
         ["Cu"], SMALL.model_copy(update={"cutoff_A": 5.0}), "finnis-sinclair"
     )
-    with pytest.raises(TrainerError, match=r"known\.yaml is not made of the functions"):
-        FinnisSinclairTrainer(settings)._start(other, [], E0, tmp_path, rng, None)
+    with pytest.raises(TrainerError, match=r"known\.yaml is not made of functions"):
+        FinnisSinclairTrainer(settings)._start(other, None, [], E0, tmp_path, rng, None)
 
 
 def test_kappa_gives_the_energies_their_share() -> None:
@@ -232,6 +268,11 @@ def test_the_input_says_what_was_asked(tmp_path: Path) -> None:
     assert content["seed"] == 7
     assert content["potential"] == START
     assert content["data"]["reference_energy"] == {"Cu": 0.0}
+    train = copper(2, seed=1)
+    targets = targets_of(train, E0, ZblBaseline(()), SMALL)
+    write_input(workdir, train, targets, ["Cu"], SMALL, 7, extends=True)
+    content = yaml.safe_load((workdir / "input.yaml").read_text())
+    assert content["potential"] == {"filename": "target.yaml", "initial_potential": START}
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,13 @@
 The energy of an atom is F = rho_1 + sgn(rho_2) sqrt|rho_2| (smooth at zero) of two ACE
 densities, and the radial functions are fitted too (Lysogorskiy et al., npj Comput. Mater. 7,
 97 (2021); Bochkarev et al., Phys. Rev. Mater. 6, 013804 (2022)). The fit starts from the
-parent potential where its basis is the same, else from the linear solution, which is the
-same model with rho_2 = 0: a start from zero would spend its first hundred iterations on what
-one least-squares solve gives in seconds.
+parent potential where its basis is the same or a part of the wanted one, else from the linear
+solution, which is the same model with rho_2 = 0: a start from zero would spend its first hundred
+iterations on what one least-squares solve gives in seconds. With a ladder the linear fit's
+evidence says which functions the labels are worth (`trainer.ladder`); as labels come they are
+more, and pacemaker extends the parent by those, which begin at zero, so that nothing jumps.
+(pacemaker's own ladder, a non-linear fit on each rung from none up, was tried: with the same
+iterations its errors were many times larger.)
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ from pyacemaker.trainer.finish import describe_active_sets
 from pyacemaker.trainer.finnis_sinclair_run import (
     RESULT,
     START,
+    TARGET,
     Iteration,
     Say,
     kappa_of,
@@ -95,12 +100,21 @@ class FinnisSinclairTrainer:
         workdir.mkdir(parents=True)
         seed = int(rng.integers(2**31))
         basis = basis_configuration(elements, self.settings, "finnis-sinclair")
-        start, start_name = self._start(basis, train, reference_energies, workdir, rng, parent)
+        linear = None
+        if self.settings.ladder != "none":
+            linear = self._linear(train, reference_energies, workdir, rng)
+            basis = _cut(basis, linear)
+        start, start_name = self._start(
+            basis, linear, train, reference_energies, workdir, rng, parent
+        )
         start.save(str(workdir / START))
+        extends = start.total_number_of_functions < basis.total_number_of_functions
+        if extends:
+            basis.save(str(workdir / TARGET))
         fitted, fitted_targets = _with_neighbours(
             train, targets, float(ACEBBasisSet(basis).cutoffmax)
         )
-        write_input(workdir, fitted, fitted_targets, elements, self.settings, seed)
+        write_input(workdir, fitted, fitted_targets, elements, self.settings, seed, extends)
         done = run_pacemaker(workdir, environment, self.settings, self.say)
         description = {
             "kind": self.name,
@@ -133,6 +147,7 @@ class FinnisSinclairTrainer:
     def _start(
         self,
         basis: BBasisConfiguration,
+        linear: BBasisConfiguration | None,
         train: Sequence[Atoms],
         reference_energies: Mapping[str, float],
         workdir: Path,
@@ -144,22 +159,65 @@ class FinnisSinclairTrainer:
             return found, "the parent potential"
         if parent is None and self.settings.potential is not None:
             path = Path(self.settings.potential)
-            found = with_coefficients_of(basis, read_potential(path).basis.to_BBasisConfiguration())
+            found = _start_for(basis, read_potential(path).basis.to_BBasisConfiguration())
             if found is None:
                 raise TrainerError(
-                    f"{path} is not made of the functions this fit is of: give trainer.cutoff_A, "
+                    f"{path} is not made of functions this fit is of: give trainer.cutoff_A, "
                     "trainer.functions_per_element and trainer.max_body_order its values"
                 )
             return found, path.name
-        self.say("finnis-sinclair fit: a linear solution to start from")
-        linear = LinearTrainer(self.settings).fit(
-            train, [], reference_energies, workdir / "linear", rng
-        )
-        source = BBasisConfiguration(str(linear.potential / BASIS))
+        source = linear or self._linear(train, reference_energies, workdir, rng)
         found = with_coefficients_of(basis, source)
         if found is None:
             raise TrainerError("the linear and the finnis-sinclair basis differ: this is a defect")
         return found, "a linear solution"
+
+    def _linear(
+        self,
+        train: Sequence[Atoms],
+        reference_energies: Mapping[str, float],
+        workdir: Path,
+        rng: np.random.Generator,
+    ) -> BBasisConfiguration:
+        self.say("finnis-sinclair fit: a linear solution to start from")
+        linear = LinearTrainer(self.settings).fit(
+            train, [], reference_energies, workdir / "linear", rng
+        )
+        return BBasisConfiguration(str(linear.potential / BASIS))
+
+
+def _cut(basis: BBasisConfiguration, source: BBasisConfiguration) -> BBasisConfiguration:
+    """Return `basis` with those functions alone that `source` has."""
+    kept = {b.block_name: {_term(f) for f in b.funcspecs} for b in source.funcspecs_blocks}
+    blocks = [block.copy() for block in basis.funcspecs_blocks]
+    for block in blocks:
+        terms = kept.get(block.block_name, set())
+        block.funcspecs = [f for f in block.funcspecs if _term(f) in terms]
+    result = basis.copy()
+    result.funcspecs_blocks = [block for block in blocks if block.funcspecs]
+    return result
+
+
+def _start_for(
+    basis: BBasisConfiguration, source: BBasisConfiguration
+) -> BBasisConfiguration | None:
+    """Return `source` as a start for `basis`: in its form, or as it is where it is a part of it."""
+    if (found := with_coefficients_of(basis, source)) is not None:
+        return found
+    return source if _is_part(basis, source) else None
+
+
+def _is_part(basis: BBasisConfiguration, source: BBasisConfiguration) -> bool:
+    """Tell whether all functions of `source` are in `basis`, with as many densities."""
+    blocks = {block.block_name: block for block in basis.funcspecs_blocks}
+    for given in source.funcspecs_blocks:
+        block = blocks.get(given.block_name)
+        if block is None or _radial(given) != _radial(block):
+            return False
+        densities = {_term(f): len(f.coeffs) for f in block.funcspecs}
+        if any(densities.get(_term(f)) != len(f.coeffs) for f in given.funcspecs):
+            return False
+    return True
 
 
 def with_coefficients_of(
@@ -170,7 +228,8 @@ def with_coefficients_of(
     None where the two are not made of the same functions: other elements, radial basis,
     cutoff or terms, or more densities in `source`.
     """
-    blocks, sources = basis.funcspecs_blocks, source.funcspecs_blocks
+    blocks = [block.copy() for block in basis.funcspecs_blocks]
+    sources = source.funcspecs_blocks
     if [_shape(b) for b in blocks] != [_shape(b) for b in sources]:
         return None
     filled = []
@@ -197,19 +256,16 @@ def _of_parent(basis: BBasisConfiguration, parent: Path) -> BBasisConfiguration 
         directory = Potential.load(parent).directory
     except PotentialError:
         return None  # broken or gone: a linear solution will do as well
-    return with_coefficients_of(basis, BBasisConfiguration(str(directory / BASIS)))
+    return _start_for(basis, BBasisConfiguration(str(directory / BASIS)))
 
 
 def _shape(block: Any) -> tuple[Any, ...]:
-    """Return what the radial functions of a block are made of."""
-    return (
-        block.block_name,
-        block.rcutij,
-        block.dcutij,
-        block.radbase,
-        tuple(block.radparameters),
-        np.shape(block.radcoefficients),
-    )
+    """Return what the radial functions of a block are made of, and how many there are."""
+    return (block.block_name, *_radial(block), np.shape(block.radcoefficients))
+
+
+def _radial(block: Any) -> tuple[Any, ...]:
+    return (block.rcutij, block.dcutij, block.radbase, tuple(block.radparameters))
 
 
 def _term(function: Any) -> tuple[Any, ...]:

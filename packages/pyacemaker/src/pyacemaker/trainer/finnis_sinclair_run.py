@@ -26,6 +26,7 @@ from pyacemaker.trainer.targets import Target
 Say = Callable[[str], None]
 
 START = "start.yaml"
+TARGET = "target.yaml"  # where the basis is to be extended
 RESULT = "output_potential.yaml"
 LOG = "pacemaker.log"
 _INPUT = "input.yaml"
@@ -65,10 +66,12 @@ def write_input(
     elements: Sequence[str],
     settings: TrainerSettings,
     seed: int,
+    extends: bool = False,
 ) -> None:
     """Write pacemaker's input and the training set (as JSON) into `workdir`.
 
-    The starting potential, `START`, is written by the caller.
+    The starting potential, `START`, is written by the caller; with `extends` also `TARGET`, whose
+    functions are added to it.
     """
     rows = []
     for atoms, target in zip(structures, targets, strict=True):
@@ -109,6 +112,8 @@ def write_input(
         },
         "backend": {"evaluator": "tensorpot", "batch_size": batch_size, "display_step": 50},
     }
+    if extends:
+        content["potential"] = {"filename": TARGET, "initial_potential": START}
     write_whole(workdir / _INPUT, yaml.safe_dump(content, sort_keys=False))
 
 

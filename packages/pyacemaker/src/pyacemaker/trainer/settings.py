@@ -38,9 +38,9 @@ class TrainerSettings(BaseModel):
     )
     ladder: Literal["none", "body-order", "power-order"] = Field(
         default="none",
-        description="Let the basis grow with the labels (linear fit): of its parts up to a body "
-        "order, or up to a sum of n and l, the one whose functions the evidence says are worth it. "
-        "none: all functions.",
+        description="Let the basis grow with the labels: of its parts up to a body order, or up to "
+        "a sum of n and l, the one whose functions the evidence of the linear fit says are worth "
+        "it. finnis-sinclair extends its parent by what is new. none: all functions.",
     )
     max_body_order: int = Field(
         default=5, ge=2, le=6, description="Highest number of atoms in one term, the centre too."
@@ -89,7 +89,10 @@ class TrainerSettings(BaseModel):
         "fifth of the time (the energy weight is left to cross-validation).",
     )
     fs_iterations: int = Field(
-        default=200, ge=1, le=100_000, description="Optimiser steps of a finnis-sinclair fit."
+        default=200,
+        ge=1,
+        le=100_000,
+        description="Optimiser steps of a finnis-sinclair fit.",
     )
     fs_energy_fraction: float = Field(
         default=0.3,
