@@ -23,7 +23,7 @@ from pydantic import (
 from ai_how.config.sizes import MiB
 from ai_how.config.yaml_lines import KeyPath
 
-DriverName = Literal["auto", "nspawn", "process"]
+DriverName = Literal["auto", "nspawn", "libvirt", "process"]
 
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])?")
 _PCI = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
@@ -164,6 +164,8 @@ class Global(Section):
         default="auto",
         description="How nodes are made. nspawn: every node boots a Debian of its own in a "
         "container, with an address, ssh and accounting; wants root on Debian or Ubuntu. "
+        "libvirt: every node is a virtual machine with a kernel of its own, which confines jobs "
+        "and takes PCI devices; emulated, and slow, where the machine has no KVM that works. "
         "process: every slurmd is a process of this machine, with a port of its own; up in a "
         "second, for tests of job scripts and schedulers. auto: nspawn where this machine can do "
         "it, else process.",
