@@ -19,6 +19,15 @@ END
 chmod +x /etc/initramfs-tools/scripts/local-bottom/ai-how
 update-initramfs -u -k all >&2
 
-# Nobody logs in on the console, and no clock is asked for: the machine below has both.
+# SLURM's daemons look for addresses when they start, and here a network card takes a while.
+systemctl unmask --quiet systemd-networkd-wait-online.service
+systemctl enable --quiet systemd-networkd-wait-online.service
+
+# Nobody logs in on the console, and what real hardware and people at it need is not missed: each
+# of these takes seconds where every instruction is emulated.
 systemctl mask --quiet serial-getty@ttyS0.service systemd-random-seed.service \
-    systemd-udev-settle.service
+    systemd-udev-settle.service systemd-network-generator.service systemd-binfmt.service \
+    proc-sys-fs-binfmt_misc.automount e2scrub_reap.service \
+    modprobe@configfs.service modprobe@dm_mod.service modprobe@drm.service \
+    modprobe@efi_pstore.service modprobe@fuse.service modprobe@loop.service \
+    dev-hugepages.mount sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount

@@ -41,7 +41,8 @@ class Claim:
 class Draft:
     """Everything the checks look at.
 
-    `uses_network` says whether bridges would be made; `lacking` what kept `auto` from `nspawn`.
+    `uses_network` says whether bridges would be made; `lacking` what kept `auto` from `nspawn`;
+    `emulated` why virtual machines would be, empty where they are not or it is not known.
     """
 
     file: ClusterFile
@@ -52,7 +53,10 @@ class Draft:
     host: Host
     claims: tuple[Claim, ...] = field(default=())
     lacking: tuple[str, ...] = field(default=())
+    emulated: str = ""
 
+
+_GUEST_MEMORY_MIB, _GUEST_DISK_MIB = 384, 2048
 
 Found = Iterator[tuple[Literal["conflict", "warning"], KeyPath, str]]
 
@@ -311,8 +315,40 @@ def _driver(draft: Draft) -> Found:
                 )
     if draft.driver == "nspawn":
         yield from _nspawn(draft)
+    if draft.driver == "libvirt":
+        yield from _libvirt(draft)
     if draft.driver == "process":
         yield from _process(draft)
+
+
+def _libvirt(draft: Draft) -> Found:
+    """Say what virtual machines would be slow at, and what they cannot be too small for."""
+    if draft.emulated:
+        yield (
+            "warning",
+            ("global", "driver"),
+            f"nodes are emulated, and many times slower than this machine: {draft.emulated}",
+        )
+    for node in draft.nodes:
+        if node.cluster != "hpc":
+            continue
+        for key, given, least in (
+            ("memory", node.memory_MiB, _GUEST_MEMORY_MIB),
+            ("disk", node.disk_MiB, _GUEST_DISK_MIB),
+        ):
+            if given < least:
+                yield (
+                    "conflict",
+                    (*node.key, key),
+                    f"{format_mib(given)} is too little for a Debian that boots; "
+                    f"give {format_mib(least)} or more",
+                )
+        if node.pci and node.gpus:
+            yield (
+                "conflict",
+                (*node.key, "gpus"),
+                "are emulated ones, and the node has devices that are passed through; keep one",
+            )
 
 
 def _nspawn(draft: Draft) -> Found:
@@ -349,7 +385,7 @@ def _process(draft: Draft) -> Found:
                 key,
                 (
                     "wants nodes that boot, and those of the driver 'process' do not; "
-                    f"take `driver: nspawn`, or {instead} here"
+                    f"take `driver: nspawn` or `libvirt`, or {instead} here"
                 ),
             )
     for node in draft.nodes:

@@ -90,11 +90,16 @@ class Plan:
 
 
 def make_plan(
-    file: ClusterFile, host: Host, claims: Sequence[Claim] = (), driver: str | None = None
+    file: ClusterFile,
+    host: Host,
+    claims: Sequence[Claim] = (),
+    driver: str | None = None,
+    emulated: str = "",
 ) -> Plan:
     """Return the plan of a file on a machine where others hold `claims`. Touches nothing.
 
-    `driver` is what `auto` stands for; by default the best that the machine can do.
+    `driver` is what `auto` stands for; by default the best that the machine can do. `emulated`
+    is why virtual machines would be, where they would.
     """
     hpc = file.clusters.hpc
     lacking: list[str] = []
@@ -115,6 +120,7 @@ def make_plan(
         host=host,
         claims=tuple(claim for claim in claims if claim.cluster != file.metadata.name),
         lacking=tuple(lacking),
+        emulated=emulated,
     )
     return Plan(
         name=file.metadata.name,

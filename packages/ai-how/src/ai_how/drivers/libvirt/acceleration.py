@@ -43,6 +43,12 @@ def known_acceleration() -> Acceleration | None:
     return found if found.boot_id == _boot_id() else None
 
 
+def why_emulated() -> str:
+    """Return why guests are emulated here; empty where they are not, or it is not known yet."""
+    known = known_acceleration()
+    return known.why if known is not None and known.kind == "qemu" else ""
+
+
 def acceleration(kernel: Path) -> Acceleration:
     """Return how guests run here; tried once after each boot of this machine, then remembered."""
     if (known := known_acceleration()) is not None:

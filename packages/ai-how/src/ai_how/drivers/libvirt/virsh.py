@@ -1,7 +1,9 @@
 """libvirt's system daemon, spoken to by virsh(1), and started where nobody else has.
 
 A machine without systemd (a container, say) has nobody who starts libvirtd. One that was started
-here is known by the file that its command line names, and is ended with the last guest.
+here is known by the file that its command line names, and is ended with the last guest. It has a
+qemu.conf of its own, laid over the machine's where only it sees that: as the machine's user for
+qemu it would find a /dev/kvm that root alone may open, and look for it again and again.
 """
 
 from __future__ import annotations
@@ -17,10 +19,25 @@ from ai_how.files import locked, write_whole
 
 URI = "qemu:///system"
 _OWN = Path("/run/ai-how-libvirt")
+_CONF, _PID = _OWN / "qemu.conf", _OWN / "libvirtd.pid"
 _SYSTEMD = Path("/run/systemd/system")
 _LOGS = Path("/var/log/libvirt/qemu")
 _LIMIT_S, _ANSWER_S = 60.0, 30.0
 _SERVERS = frozenset({"libvirtd", "virtqemud"})
+_QEMU_CONF = """\
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+namespaces = [ ]
+cgroup_controllers = [ ]
+stdio_handler = "file"
+"""
+_IN_ITS_OWN = (
+    *("unshare", "--mount", "--propagation", "slave", "sh", "-c"),
+    'mount --bind "$1" /etc/libvirt/qemu.conf && exec libvirtd --daemon --pid-file "$2"',
+    "sh",
+)
 _ENVIRONMENT = {"PATH": PROGRAM_PATH, "LC_ALL": "C", "HOME": "/root"}
 
 
@@ -71,11 +88,9 @@ def start_libvirt() -> None:
             return
         if _SYSTEMD.is_dir():
             _started(["systemctl", "start", "libvirtd"])
-        else:
-            running = {Path(words[0]).name for _, words in commands()}
-            for name in ("virtlogd", "libvirtd"):
-                if name not in running:
-                    _started([name, "--daemon", "--pid-file", str(_OWN / f"{name}.pid")])
+        elif not server_runs():
+            write_whole(_CONF, _QEMU_CONF)
+            _started([*_IN_ITS_OWN, str(_CONF), str(_PID)])
         until = time.monotonic() + _ANSWER_S
         while (done := _virsh("uri")).returncode:
             if time.monotonic() > until:
@@ -88,20 +103,18 @@ def end_own_libvirt() -> None:
     if not _OWN.is_dir():
         return
     with locked(_OWN / "lock"):
-        own = {}
+        own = []
         for pid, words in commands():
-            name = Path(words[0]).name
-            if name in {"libvirtd", "virtlogd"} and str(_OWN / f"{name}.pid") in words:
-                own[name] = pid
-            elif name.startswith("qemu-system"):
+            if str(_PID) in words:
+                own.append(pid)
+            elif Path(words[0]).name.startswith("qemu-system"):
                 return
-        end(pid for name, pid in own.items() if name == "libvirtd")
-        end(own.values())
+        end(own)
         shutil.rmtree(_OWN)
 
 
 def _started(command: list[str]) -> None:
-    start(command, _ENVIRONMENT, _OWN / f"start-{Path(command[0]).name}.log")
+    start(command, _ENVIRONMENT, _OWN / "start.log")
 
 
 def _virsh(*words: str, limit_s: float = _LIMIT_S) -> subprocess.CompletedProcess[str]:
