@@ -67,7 +67,7 @@ def leavings() -> dict[str, set[str]]:
         except OSError:
             continue  # it ended meanwhile
         if Path(words[0]).name in {"libvirtd", "virtlogd", "virtiofsd", "qemu-system-x86_64"}:
-            processes.add(f"{path.parent.name} {' '.join(words[:3])}")
+            processes.add(" ".join(words[:3]))
     shown = subprocess.run(
         ["ip", "-o", "link"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -77,7 +77,7 @@ def leavings() -> dict[str, set[str]]:
     kept = {"/run/libvirt"}  # libvirt's own, as a package leaves it
     return {
         "processes": processes,
-        "links": {name for name in links if name.startswith(("vl-", "ahtest"))},
+        "links": {name for name in links if name.startswith(("vl-", "ahtest5"))},
         "files": {
             name
             for name in files

@@ -65,4 +65,4 @@ def test_what_is_no_kernel_does_not_boot(tmp_path: Path) -> None:
         pytest.skip(f"{acceleration.EMULATOR} is not installed here")
     none = tmp_path / "vmlinuz"
     none.write_bytes(b"\0" * 4096)
-    assert acceleration.try_kernel(none, "tcg", limit_s=10) != ""
+    assert acceleration.try_kernel(none, "tcg", limit_s=3) != ""

@@ -21,7 +21,9 @@ global: {{driver: {driver}, overcommit: true}}
 clusters:
   hpc:
     compute_nodes:
-      - {{name: fake, gpus: {{count: 2}}, mounts: [{{source: /usr, target: /data, read_only: true}}]}}
+      - name: fake
+        gpus: {{count: 2}}
+        mounts: [{{source: /usr, target: /data, read_only: true}}]
       - {{name: plain}}
 """
 SECRETS = booted.Secrets(b"m", b"j", b"h", b"p", b"a")

@@ -70,9 +70,9 @@ def define(xml: str, file: Path) -> None:
 
 
 def undefine(name: str) -> None:
-    """Remove a domain that does not run, and the log that libvirt kept of it."""
+    """Remove a domain that does not run, and the logs that libvirt kept of it."""
     virsh("undefine", name)
-    for log in _LOGS.glob(f"{name}.log*"):
+    for log in _LOGS.glob(f"{name}[.-]*log*"):
         log.unlink(missing_ok=True)
 
 
