@@ -174,7 +174,7 @@ class Global(Section):
         default_factory=list,
         max_length=200,
         description="Debian packages that every node has besides SLURM, such as openmpi-bin; "
-        "part of the image (driver nspawn).",
+        "part of the image (nodes that boot).",
     )
     overcommit: bool = Field(
         default=False,
@@ -212,7 +212,9 @@ class Machine(Section):
 
     cpu: int = Field(default=1, ge=1, le=1024, description="Cores.")
     memory: MiB = Field(default=1024, description="Memory: 2G, 512M; a bare number is MiB.")
-    disk: MiB = Field(default=10240, description="Disk, as memory.")
+    disk: MiB = Field(
+        default=10240, description="Disk, as memory; a limit with the driver libvirt."
+    )
     ip: Address | None = Field(
         default=None,
         description="Address; of a group that of its first node, the others follow. "
@@ -249,7 +251,7 @@ class NodeGroup(Machine):
     pcie_passthrough: list[PciAddress] = Field(
         default_factory=list,
         max_length=64,
-        description="PCI addresses of GPUs of this machine given to the node.",
+        description="PCI addresses of GPUs of this machine given to the node (driver libvirt).",
     )
 
 
@@ -292,7 +294,7 @@ class Slurm(Section):
         default="auto",
         description="text: a line for each finished job in a file, which "
         "`ai-how queue --finished` shows. slurmdbd: also a database on the controller, for sacct "
-        "and sreport. auto: slurmdbd where nodes boot (driver nspawn), else text.",
+        "and sreport. auto: slurmdbd where nodes boot (nspawn, libvirt), else text.",
     )
 
     @model_validator(mode="after")
@@ -314,7 +316,7 @@ class Storage(Section):
         default="host",
         description="host: the shared folder is this machine's, bound into every node. The "
         "others are set up on the nodes by `ai-how configure`, and mounted at /shared; "
-        "seaweedfs also gives S3 on port 8333 of the controller (driver nspawn).",
+        "seaweedfs also gives S3 on port 8333 of the controller (nodes that boot).",
     )
 
     shared: AbsolutePath | None = Field(
@@ -340,7 +342,7 @@ class Hpc(Section):
     services: list[ServiceName] = Field(
         default_factory=list,
         max_length=4,
-        description="What `up` configures besides SLURM, with Ansible (driver nspawn). rest: "
+        description="What `up` configures besides SLURM, with Ansible (nodes that boot). rest: "
         "slurmrestd on port 6820 of the controller, with tokens. monitoring: Prometheus on its "
         "port 9090, with figures of every node and of SLURM.",
     )
