@@ -41,6 +41,12 @@ def overlay_of(folder: Path) -> Overlay | None:
     return found if (folder / ROOT).is_file() else None
 
 
+def stands_on(folder: Path, key: str) -> bool:
+    """Say whether a node's overlay stands on a disk of the image `key`."""
+    overlay = overlay_of(folder)
+    return overlay is not None and overlay.base.startswith(f"{key} ")
+
+
 def make_overlay(folder: Path, disk: Disk, size_mib: int) -> None:
     """Make a node's overlay, or let one that is there grow. Only where the node does not run."""
     if size_mib < disk.size_MiB:

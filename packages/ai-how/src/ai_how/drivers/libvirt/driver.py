@@ -13,25 +13,26 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
-from ai_how.drivers.daemons import PROGRAM_PATH, daemons_of, end, lives
+from ai_how.drivers.daemons import PROGRAM_PATH, daemons_of, end
 from ai_how.drivers.inventory import inventory_of
 from ai_how.drivers.libvirt import contents, disks, health, remote, seed, virsh
 from ai_how.drivers.libvirt.acceleration import Acceleration, acceleration
-from ai_how.drivers.libvirt.domain import Guest, cable_name, domain_name, domain_xml, node_of
+from ai_how.drivers.libvirt.domain import Guest, domain_name, domain_xml, node_of
 from ai_how.drivers.libvirt.guests import guests_of
+from ai_how.drivers.libvirt.power import cut_power, shut_down
 from ai_how.drivers.libvirt.record import Record, read_record, was_made, write_record
 from ai_how.drivers.libvirt.requirements import libvirt_lacks
 from ai_how.drivers.munge import munge_answers, run_munged
 from ai_how.drivers.nspawn import contents as booted
 from ai_how.drivers.nspawn import keys
-from ai_how.drivers.nspawn.network import make_bridge, remove_bridge, until_unplugged
+from ai_how.drivers.nspawn.network import make_bridge, remove_bridge
 from ai_how.drivers.nspawn.root import NodeFile, owner_in
 from ai_how.drivers.ready import until_ready
 from ai_how.files import write_whole
@@ -45,7 +46,6 @@ from ai_how.slurm.commands import SlurmError, set_down
 _AT_ONCE = 8
 # seconds until all nodes take jobs: for the cluster, and more for each node
 _READY_S = {"kvm": (120.0, 10.0), "qemu": (300.0, 120.0)}
-_OFF_S = 120.0  # until a node that is shut down has ended
 _GRACE_S = 3.0
 _XML, _APPLIED = "domain.xml", "applied.json"
 
@@ -106,7 +106,7 @@ class LibvirtDriver:
             say(f"nodes are emulated, and many times slower than this machine: {speed.why}")
         wanted = [node for node in plan.nodes if node.cluster == "hpc"]
         on = [node for node in wanted if node.name not in off]
-        self._away_with({*guests_of(self.folder)} - {node.name for node in on})
+        cut_power(self.folder, {*guests_of(self.folder)} - {node.name for node in on})
         write_record(self.folder, Record(image.key, net.bridge, plan.controller.name, speed.kind))
         self._forget_strangers({node.name for node in wanted})
         run_munged(self.folder, {"PATH": PROGRAM_PATH, "HOME": "/"}, say)
@@ -132,15 +132,15 @@ class LibvirtDriver:
 
     def stop(self, names: Sequence[str]) -> None:
         """End nodes as a power cut would; slurmctld, if it answers, requeues their jobs at once."""
-        self._away_with(names)
+        cut_power(self.folder, names)
         with contextlib.suppress(SlurmError):
             set_down(names, "stopped by ai-how", self.environment())
 
     def down(self) -> None:
         """Shut all nodes down, the controller first: it saves the queue with its jobs running."""
         head = read_record(self.folder).controller
-        self._shut_down([name for name in guests_of(self.folder) if name == head])
-        self._shut_down(list(guests_of(self.folder)))
+        shut_down(self.folder, [name for name in guests_of(self.folder) if name == head])
+        shut_down(self.folder, list(guests_of(self.folder)))
         end(d.pid for d in daemons_of(self.folder) if d.program == "munged")
         virsh.end_own_libvirt()
 
@@ -148,7 +148,7 @@ class LibvirtDriver:
         """End every node at once, and remove domains and the bridge."""
         if not was_made(self.folder):
             return
-        self._away_with(guests_of(self.folder))
+        cut_power(self.folder, guests_of(self.folder))
         for name in virsh.domains():
             if node_of(self.folder, name) is not None:
                 virsh.undefine(name)
@@ -228,18 +228,19 @@ class LibvirtDriver:
     def _image(self, plan: Plan, say: Say) -> tuple[store.Image, Disk]:
         """Return image and disk; nodes that stand on a damaged or another one are ended for it."""
         wanted = recipe(plan.packages, guest=True)
-        image = store.find(wanted)
-        disk = find_disk(wanted.key)
-        whole = image is not None and store.damage(image) is None
-        if not whole or disk is None or disk_damage(disk):
-            self._away_with(guests_of(self.folder))
+        image, disk = store.find(wanted), find_disk(wanted.key)
+        if (image and store.damage(image)) or (disk and disk_damage(disk)):
+            on = [f.name for f in self._node_folders() if disks.stands_on(f, wanted.key)]
+            if gone := sorted({*on} & {*guests_of(self.folder)}):
+                say(f"{', '.join(gone)}: ended, for the image is damaged")
+                cut_power(self.folder, gone)
         image = build.ensure(wanted, say)
         disk = ensure_disk(image, say)
         for folder in self._node_folders():
             overlay = disks.overlay_of(folder)
             if overlay is not None and overlay.base != disk.stamp:
                 say(f"{folder.name}: the image has changed; it is made anew")
-                self._away_with([folder.name])
+                cut_power(self.folder, [folder.name])
                 disks.forget_overlay(folder)
         return image, disk
 
@@ -252,42 +253,13 @@ class LibvirtDriver:
         for domain in known:
             node = node_of(self.folder, domain)
             if node is not None and node not in names:
-                self._away_with([node])
+                cut_power(self.folder, [node])
                 virsh.undefine(domain)
         for folder in self._node_folders():
             if folder.name not in names:
                 shutil.rmtree(folder)
             elif domain_name(self.folder, folder.name) not in known:
                 (folder / _XML).unlink(missing_ok=True)  # it is defined again
-
-    def _away_with(self, names: Iterable[str]) -> None:
-        """End nodes at once, whether libvirt knows of them or not."""
-        running = guests_of(self.folder)
-        for name in names:
-            if name not in running:
-                continue
-            with contextlib.suppress(DriverError):
-                virsh.virsh("destroy", domain_name(self.folder, name))
-        end((pid for name, pid in running.items() if name in set(names)), at_once=True)
-        for name in names:
-            until_unplugged(cable_name(self.folder, name))
-
-    def _shut_down(self, names: Sequence[str]) -> None:
-        """Shut nodes down from within, and end those that have not ended in time."""
-        running = guests_of(self.folder)
-
-        def ask(name: str) -> None:
-            with contextlib.suppress(DriverError):
-                remote.said_in(self.folder, name, ["systemctl", "poweroff"], limit_s=30)
-
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(ask, names))
-        until = time.monotonic() + _OFF_S
-        while any(lives(running[name]) for name in names) and time.monotonic() < until:
-            time.sleep(0.2)
-        self._away_with(names)
-        for name in names:
-            until_unplugged(cable_name(self.folder, name))
 
     def _own_files(self, plan: Plan, common: Mapping[str, str]) -> None:
         """Write what this machine's commands and Ansible read."""
@@ -351,7 +323,7 @@ class LibvirtDriver:
         ]
         if again:
             say(f"{', '.join(again)}: started anew, for address, size or devices changed")
-            self._shut_down(again)
+            shut_down(self.folder, again)
         new = [w for w in wanted if w.node.name not in running or w.node.name in again]
         for w in new:
             self._boot(w, disk)
