@@ -106,6 +106,19 @@ def test_guests_are_told_to_be_slow_and_are_not_too_small() -> None:
     assert fast.findings == ()
 
 
+def test_a_disk_is_for_guests_and_has_to_be_there(tmp_path: Path) -> None:
+    text = text_of(
+        "    compute_nodes: {name: a}\n", f"global: {{disk: {tmp_path}/d, driver: nspawn}}\n"
+    )
+    for driver, words in (("nspawn", "take `driver: libvirt`"), ("libvirt", "has no file")):
+        plan = make_plan(parse_cluster(text.replace("nspawn", driver)), HOST)
+        assert [f.key for f in plan.conflicts] == ["global.disk"]
+        assert words in plan.conflicts[0].message
+    (tmp_path / "d").touch()
+    plan = make_plan(parse_cluster(text.replace("nspawn", "libvirt")), HOST)
+    assert (plan.conflicts, plan.disk) == ([], f"{tmp_path}/d")
+
+
 def test_partitions_name_groups_or_nodes() -> None:
     plan = plan_of(
         "    compute_nodes: [{name: a, count: 2}, {name: b}]\n"

@@ -49,6 +49,37 @@ def build(
     tell(f"{image.key}: {image.size_MiB} MiB in {image.tree}")
 
 
+@image_app.command()
+def packer(
+    folder: Annotated[str, typer.Argument(help="Folder to write.", metavar="FOLDER")],
+    file: Annotated[
+        str | None,
+        typer.Argument(help="A cluster's YAML, for its `global.packages`.", metavar="[FILE]"),
+    ] = None,
+) -> None:
+    """Write a Packer template that lays a script of yours over the disk of virtual machines.
+
+    Edit layer.sh, run `packer build layer.json` in the folder, and name what comes out as
+    `global.disk` of a cluster file (driver libvirt).
+    """
+    from pathlib import Path  # noqa: PLC0415 - quick --help
+
+    from ai_how.config.load import load_cluster  # noqa: PLC0415
+    from ai_how.drivers.libvirt.acceleration import acceleration  # noqa: PLC0415
+    from ai_how.drivers.libvirt.packer import RESULT, SCRIPT, TEMPLATE, write_layer  # noqa: PLC0415
+    from ai_how.images.build import ensure  # noqa: PLC0415
+    from ai_how.images.disk import ensure_disk  # noqa: PLC0415
+    from ai_how.images.recipe import recipe  # noqa: PLC0415
+
+    with refusing():
+        extra = load_cluster(Path(file)).global_.packages if file else []
+        say = Progress()
+        disk = ensure_disk(ensure(recipe(extra, guest=True), say), say)
+        write_layer(disk, Path(folder), acceleration(disk.kernel))
+    tell(f"edit {folder}/{SCRIPT}; then: packer build {folder}/{TEMPLATE}")
+    tell(f"and in a cluster file, below global: disk: {Path(folder, RESULT).absolute()}")
+
+
 @image_app.command("list")
 def list_images(as_json: JsonFlag = False) -> None:
     """List the images that are there."""

@@ -176,6 +176,11 @@ class Global(Section):
         description="Debian packages that every node has besides SLURM, such as openmpi-bin; "
         "part of the image (nodes that boot).",
     )
+    disk: AbsolutePath | None = Field(
+        default=None,
+        description="A qcow2 disk of this machine that nodes stand on in the place of the "
+        "image's own, as `ai-how image packer` helps to make (driver libvirt).",
+    )
     overcommit: bool = Field(
         default=False,
         description="true: nodes may add up to more cores or memory than the machine has; "

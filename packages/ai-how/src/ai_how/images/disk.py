@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ai_how.files import locked, sync_folder, write_whole
@@ -43,6 +43,8 @@ class Disk:
         How long it took to make.
     files
         Size and time of change (ns) of disk, kernel and initrd, by name.
+    layer
+        Another disk in its place, that was made from it; empty where there is none.
     """
 
     key: str
@@ -50,6 +52,7 @@ class Disk:
     size_MiB: int
     wall_s: float
     files: dict[str, list[int]]
+    layer: str = ""
 
     @property
     def folder(self) -> Path:
@@ -59,7 +62,7 @@ class Disk:
     @property
     def base(self) -> Path:
         """The qcow2 file."""
-        return self.folder / _FILES[0]
+        return Path(self.layer) if self.layer else self.folder / _FILES[0]
 
     @property
     def kernel(self) -> Path:
@@ -99,6 +102,23 @@ def disk_damage(disk: Disk) -> str | None:
         if _seen(path) != disk.files.get(name):
             return f"{path} was changed since it was made"
     return None
+
+
+def layered(disk: Disk, path: Path) -> Disk:
+    """Return a disk that nodes stand on in the place of the image's own, with its kernel.
+
+    Raises ImageError where it is no whole qcow2 disk.
+    """
+    command = ["qemu-img", "info", "--output=json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode:
+        raise ImageError(f"{path}: {done.stderr.strip().splitlines()[-1]}")
+    told = json.loads(done.stdout)
+    if told["format"] != "qcow2" or "backing-filename" in told:
+        raise ImageError(f"{path} is no whole qcow2 disk; `ai-how image packer` makes one")
+    size_mib = told["virtual-size"] // 2**20
+    files = {**disk.files, _FILES[0]: _seen(path)}
+    return replace(disk, size_MiB=size_mib, files=files, layer=str(path))
 
 
 def disk_missing() -> list[str]:

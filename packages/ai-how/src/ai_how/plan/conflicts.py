@@ -13,6 +13,7 @@ from ai_how.config.models import ClusterFile, Origin
 from ai_how.config.sizes import format_mib
 from ai_how.config.yaml_lines import KeyPath
 from ai_how.gpu.sysfs import passthrough_problems
+from ai_how.plan.guests import guest_findings
 from ai_how.plan.host import Host
 from ai_how.plan.nodes import Net, Node
 
@@ -55,8 +56,6 @@ class Draft:
     lacking: tuple[str, ...] = field(default=())
     emulated: str = ""
 
-
-_GUEST_MEMORY_MIB, _GUEST_DISK_MIB = 384, 2048
 
 Found = Iterator[tuple[Literal["conflict", "warning"], KeyPath, str]]
 
@@ -313,42 +312,11 @@ def _driver(draft: Draft) -> Found:
                     (*node.key, "mounts"),
                     f"this machine has no {source}; make it, or leave the mount out",
                 )
+    yield from guest_findings(draft)
     if draft.driver == "nspawn":
         yield from _nspawn(draft)
-    if draft.driver == "libvirt":
-        yield from _libvirt(draft)
     if draft.driver == "process":
         yield from _process(draft)
-
-
-def _libvirt(draft: Draft) -> Found:
-    """Say what virtual machines would be slow at, and what they cannot be too small for."""
-    if draft.emulated:
-        yield (
-            "warning",
-            ("global", "driver"),
-            f"nodes are emulated, and many times slower than this machine: {draft.emulated}",
-        )
-    for node in draft.nodes:
-        if node.cluster != "hpc":
-            continue
-        for key, given, least in (
-            ("memory", node.memory_MiB, _GUEST_MEMORY_MIB),
-            ("disk", node.disk_MiB, _GUEST_DISK_MIB),
-        ):
-            if given < least:
-                yield (
-                    "conflict",
-                    (*node.key, key),
-                    f"{format_mib(given)} is too little for a Debian that boots; "
-                    f"give {format_mib(least)} or more",
-                )
-        if node.pci and node.gpus:
-            yield (
-                "conflict",
-                (*node.key, "gpus"),
-                "are emulated ones, and the node has devices that are passed through; keep one",
-            )
 
 
 def _nspawn(draft: Draft) -> Found:

@@ -11,8 +11,17 @@ import pytest
 
 from ai_how.drivers.base import DriverError
 from ai_how.drivers.libvirt import disks
+from ai_how.drivers.libvirt.acceleration import Acceleration
+from ai_how.drivers.libvirt.packer import write_layer
 from ai_how.images import store
-from ai_how.images.disk import Disk, disk_damage, disk_missing, ensure_disk, find_disk
+from ai_how.images.disk import (
+    Disk,
+    disk_damage,
+    disk_missing,
+    ensure_disk,
+    find_disk,
+    layered,
+)
 from ai_how.images.recipe import ImageError
 
 pytestmark = pytest.mark.real
@@ -127,6 +136,38 @@ def test_a_disk_too_small_for_the_image_is_refused(disk: Disk, tmp_path: Path) -
     with pytest.raises(DriverError, match=r"n01: a disk of 100 MiB does not hold the image, .*"):
         disks.make_overlay(folder, disk, 100)
     assert disks.overlay_of(folder) is None
+
+
+def test_a_layer_stands_in_the_place_of_the_base(disk: Disk, tmp_path: Path) -> None:
+    own = tmp_path / "own.qcow2"
+    asked(["qemu-img", "convert", "-O", "qcow2", str(disk.base), str(own)])
+    other = layered(disk, own)
+    assert (other.base, other.kernel, other.stamp != disk.stamp) == (own, disk.kernel, True)
+    folder = tmp_path / "n01"
+    folder.mkdir()
+    disks.make_overlay(folder, other, 4096)
+    assert disks.stands_on(folder, "abc")
+    for wrong, words in ((folder / disks.ROOT, "no whole qcow2"), (tmp_path / "none", "No such")):
+        with pytest.raises(ImageError, match=words):
+            layered(disk, wrong)
+
+
+def test_packer_takes_the_template(disk: Disk, tmp_path: Path) -> None:
+    folder = tmp_path / "layer"
+    write_layer(disk, folder, Acceleration("qemu", "", ""))
+    assert (folder / "key").stat().st_mode & 0o077 == 0
+    (folder / "layer.sh").write_text("mine\n")
+    write_layer(disk, folder, Acceleration("kvm", "", ""))
+    assert (folder / "layer.sh").read_text() == "mine\n"
+    told = json.loads((folder / "layer.json").read_text())["builders"][0]
+    assert told["iso_url"] == f"file://{disk.base}"
+    assert told["accelerator"] == "kvm"
+    if shutil.which("packer") is None:
+        pytest.skip("packer is not installed here: the template was written and not validated")
+    asked(["packer", "validate", str(folder / "layer.json")])
+    (folder / "layer.sh").unlink()
+    wrong = subprocess.run(["packer", "validate", str(folder / "layer.json")], check=False)
+    assert wrong.returncode != 0  # so it was looked at
 
 
 def test_what_lasts_is_made_once(image: store.Image, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from ai_how.drivers.nspawn.root import NodeFile, owner_in
 from ai_how.drivers.ready import until_ready
 from ai_how.files import write_whole
 from ai_how.images import build, store
-from ai_how.images.disk import Disk, disk_damage, ensure_disk, find_disk
+from ai_how.images.disk import Disk, disk_damage, ensure_disk, find_disk, layered
 from ai_how.images.recipe import recipe
 from ai_how.plan.nodes import Node
 from ai_how.plan.plan import Plan
@@ -236,6 +236,8 @@ class LibvirtDriver:
                 cut_power(self.folder, gone)
         image = build.ensure(wanted, say)
         disk = ensure_disk(image, say)
+        if plan.disk:
+            disk = layered(disk, Path(plan.disk))
         for folder in self._node_folders():
             overlay = disks.overlay_of(folder)
             if overlay is not None and overlay.base != disk.stamp:
