@@ -44,13 +44,13 @@ def test_a_list_of_groups_and_nodes() -> None:
 
 def test_all_mistakes_at_once_in_the_order_of_lines() -> None:
     found = errors(
-        "version: 2\nmetadata: {name: Lab}\nglobal: {driver: libvirt}\nclusters:\n  hpc:\n"
+        "version: 2\nmetadata: {name: Lab}\nglobal: {driver: docker}\nclusters:\n  hpc:\n"
         "    network: {subnet: 10.0.0.1/24}\n    compute_nodes:\n      count: 0\n      vcpus: 2\n"
         "      memory: lots\n    slurm: {defualt: x, partitions: [{name: a, max_time: soon}]}\n"
     )
     assert [int(line.split(":")[1]) for line in found] == [1, 2, 3, 6, 8, 9, 10, 11, 11]
     assert found[2] == (
-        "c.yaml:3: key 'global.driver': must be one of auto, nspawn, process, not 'libvirt'"
+        "c.yaml:3: key 'global.driver': must be one of auto, nspawn, libvirt, process, not 'docker'"
     )
     assert "you mean 10.0.0.0/24" in found[3]
     assert "compute_nodes.vcpus': unknown key; did you mean 'cpu'?" in found[5]

@@ -85,6 +85,40 @@ def test_containers_take_no_device() -> None:
     assert "are containers and take no device" in plan.conflicts[0].message
 
 
+def test_guests_are_told_to_be_slow_and_are_not_too_small() -> None:
+    text = text_of(
+        "    compute_nodes:\n      - {name: a, memory: 100M}\n      - {name: b, disk: 1G}\n"
+        "      - {name: c, gpus: {count: 1}, pcie_passthrough: ['0000:01:00.0']}\n",
+        "global: {driver: libvirt}\n",
+    )
+    plan = make_plan(parse_cluster(text), HOST, emulated="this machine has no /dev/kvm")
+    assert (plan.driver, plan.accounting) == ("libvirt", "slurmdbd")
+    assert [f.message for f in plan.findings if f.severity == "warning"] == [
+        "nodes are emulated, and many times slower than this machine: this machine has no /dev/kvm"
+    ]
+    assert [(f.key, f.line) for f in plan.conflicts] == [
+        ("clusters.hpc.compute_nodes[0].memory", 7),
+        ("clusters.hpc.compute_nodes[1].disk", 8),
+        ("clusters.hpc.compute_nodes[2].gpus", 9),
+    ]
+    assert "100M is too little" in plan.conflicts[0].message
+    fast = make_plan(parse_cluster(text_of("    compute_nodes: {name: a}\n")), HOST, (), "libvirt")
+    assert fast.findings == ()
+
+
+def test_a_disk_is_for_guests_and_has_to_be_there(tmp_path: Path) -> None:
+    text = text_of(
+        "    compute_nodes: {name: a}\n", f"global: {{disk: {tmp_path}/d, driver: nspawn}}\n"
+    )
+    for driver, words in (("nspawn", "take `driver: libvirt`"), ("libvirt", "has no file")):
+        plan = make_plan(parse_cluster(text.replace("nspawn", driver)), HOST)
+        assert [f.key for f in plan.conflicts] == ["global.disk"]
+        assert words in plan.conflicts[0].message
+    (tmp_path / "d").touch()
+    plan = make_plan(parse_cluster(text.replace("nspawn", "libvirt")), HOST)
+    assert (plan.conflicts, plan.disk) == ([], f"{tmp_path}/d")
+
+
 def test_partitions_name_groups_or_nodes() -> None:
     plan = plan_of(
         "    compute_nodes: [{name: a, count: 2}, {name: b}]\n"

@@ -123,7 +123,7 @@ def render(
     found = _planned(file)
     with refusing():
         refuse_conflicts(found, str(file))
-    boots = found.driver == "nspawn"
+    boots = found.driver != "process"
     texts = contents.rendered(found) if boots else rendered(found, folder_of(found.name))
     for name, text in texts.items():
         if output is None:
@@ -144,11 +144,13 @@ def schema() -> None:
 def _planned(file: Path) -> Plan:
     from ai_how.cluster.lifecycle import claims, host_for  # noqa: PLC0415
     from ai_how.config.load import load_cluster  # noqa: PLC0415
+    from ai_how.drivers.libvirt.acceleration import why_emulated  # noqa: PLC0415
     from ai_how.plan.plan import make_plan  # noqa: PLC0415
 
     with refusing():
         read = load_cluster(file)
-        return make_plan(read, host_for(read.metadata.name), claims(read.metadata.name))
+        name = read.metadata.name
+        return make_plan(read, host_for(name), claims(name), emulated=why_emulated())
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

@@ -154,7 +154,7 @@ def configure(
     check: Annotated[bool, typer.Option("--check", help="Say what would change, no more.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Run the Ansible playbook on the nodes (driver nspawn).
+    """Run the Ansible playbook on nodes that boot.
 
     `up` does so by itself where the file asks for `services` or another `storage.backend`.
     """

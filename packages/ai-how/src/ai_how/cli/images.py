@@ -1,4 +1,4 @@
-"""Images: the root trees that nodes of the driver `nspawn` boot from."""
+"""Images: the root trees, and the disks made of them, that nodes boot from."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ def build(
         str | None,
         typer.Argument(help="A cluster's YAML, for its `global.packages`.", metavar="[FILE]"),
     ] = None,
+    guest: Annotated[
+        bool,
+        typer.Option("--guest", help="For virtual machines (driver libvirt): kernel and disk too."),
+    ] = False,
     anew: Annotated[bool, typer.Option("--anew", help="Also if it is there already.")] = False,
 ) -> None:
     """Build the image of a cluster's nodes, from this machine's package sources.
@@ -32,18 +36,57 @@ def build(
 
     from ai_how.config.load import load_cluster  # noqa: PLC0415
     from ai_how.images.build import ensure  # noqa: PLC0415
+    from ai_how.images.disk import ensure_disk  # noqa: PLC0415
+    from ai_how.images.recipe import recipe  # noqa: PLC0415
+
+    with refusing():
+        told = load_cluster(Path(file)).global_ if file else None
+        guest = guest or (told is not None and told.driver == "libvirt")
+        say = Progress()
+        image = ensure(recipe(told.packages if told else [], guest=guest), say, anew=anew)
+        if guest:
+            tell(f"{image.key}: {ensure_disk(image, say).base}")
+    tell(f"{image.key}: {image.size_MiB} MiB in {image.tree}")
+
+
+@image_app.command()
+def packer(
+    folder: Annotated[str, typer.Argument(help="Folder to write.", metavar="FOLDER")],
+    file: Annotated[
+        str | None,
+        typer.Argument(help="A cluster's YAML, for its `global.packages`.", metavar="[FILE]"),
+    ] = None,
+) -> None:
+    """Write a Packer template that lays a script of yours over the disk of virtual machines.
+
+    Edit layer.sh, run `packer build layer.json` in the folder, and name what comes out as
+    `global.disk` of a cluster file (driver libvirt).
+    """
+    from pathlib import Path  # noqa: PLC0415 - quick --help
+
+    from ai_how.config.load import load_cluster  # noqa: PLC0415
+    from ai_how.drivers.libvirt.acceleration import acceleration  # noqa: PLC0415
+    from ai_how.drivers.libvirt.packer import RESULT, SCRIPT, TEMPLATE, write_layer  # noqa: PLC0415
+    from ai_how.images.build import ensure  # noqa: PLC0415
+    from ai_how.images.disk import ensure_disk  # noqa: PLC0415
     from ai_how.images.recipe import recipe  # noqa: PLC0415
 
     with refusing():
         extra = load_cluster(Path(file)).global_.packages if file else []
-        image = ensure(recipe(extra), Progress(), anew=anew)
-    tell(f"{image.key}: {image.size_MiB} MiB in {image.tree}")
+        say = Progress()
+        disk = ensure_disk(ensure(recipe(extra, guest=True), say), say)
+        write_layer(disk, Path(folder), acceleration(disk.kernel))
+    tell(f"edit {folder}/{SCRIPT}; then: packer build {folder}/{TEMPLATE}")
+    tell(f"and in a cluster file, below global: disk: {Path(folder, RESULT).absolute()}")
 
 
 @image_app.command("list")
 def list_images(as_json: JsonFlag = False) -> None:
     """List the images that are there."""
-    from ai_how.images.store import damage, images, in_use  # noqa: PLC0415
+    from ai_how.images.disk import disk_damage, find_disk  # noqa: PLC0415
+    from ai_how.images.store import damage, folder_of, images, in_use  # noqa: PLC0415
+
+    disks = {image.key: find_disk(image.key) for image in images()}
 
     rows = [
         {
@@ -53,8 +96,9 @@ def list_images(as_json: JsonFlag = False) -> None:
             "size_MiB": image.size_MiB,
             "built": image.built,
             "tree": str(image.tree),
-            "in_use": in_use(image.tree),
-            "damage": damage(image),
+            "disk": str(disk.base) if (disk := disks[image.key]) else None,
+            "in_use": in_use(image.tree) or in_use(folder_of(image.key)),
+            "damage": damage(image) or (disk_damage(disk) if disk else None),
         }
         for image in images()
     ]
@@ -65,7 +109,7 @@ def list_images(as_json: JsonFlag = False) -> None:
         state = row["damage"] or ("in use" if row["in_use"] else "whole")
         tell(
             f"{row['key']}  {row['suite']}  slurm {row['slurm']}  {row['size_MiB']} MiB  "
-            f"{row['built']}  {state}"
+            f"{row['built']}  {state}{', with a disk for virtual machines' if row['disk'] else ''}"
         )
     if not rows:
         tell("no image; `ai-how image build` makes one")

@@ -70,7 +70,7 @@ def configure(
     if plan.driver == "process":
         raise DriverError(
             "nodes of the driver 'process' are this machine, and are not configured; "
-            "take `driver: nspawn`"
+            "take `driver: nspawn` or `libvirt`"
         )
     if lacking := missing(plan):
         raise DriverError("; ".join(lacking))

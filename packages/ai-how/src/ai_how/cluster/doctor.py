@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 from ai_how.cluster.state import StateError, folder_of, known_clusters, read_state
 from ai_how.drivers.daemons import daemons_of
+from ai_how.drivers.libvirt.acceleration import acceleration, known_acceleration
+from ai_how.drivers.libvirt.driver import LibvirtDriver
+from ai_how.drivers.libvirt.guests import guests_of
 from ai_how.drivers.nspawn.driver import NspawnDriver
 from ai_how.drivers.nspawn.machine import machines_of
 from ai_how.drivers.process import ProcessDriver
 from ai_how.files import state_dir
+from ai_how.images.disk import find_disk
 from ai_how.images.store import damage, images
 
 
@@ -36,6 +40,7 @@ def examine() -> list[Check]:
     lacking = NspawnDriver(folder_of("x")).missing()
     told = "; ".join(lacking) or "nodes can boot here"
     found.append(Check("driver nspawn", not lacking, told, needed=False))
+    found.append(_guests())
     for image in images():
         if wrong := damage(image):
             remedy = f"{wrong}; `ai-how image remove {image.key}`, or `up`, which builds it anew"
@@ -48,6 +53,22 @@ def examine() -> list[Check]:
             found.append(Check(f"cluster {name}", False, str(error)))
     found += _left_behind()
     return found
+
+
+def _guests() -> Check:
+    """Look whether nodes can be virtual machines; with a kernel at hand, whether KVM boots it."""
+    lacking = LibvirtDriver(folder_of("x")).missing()
+    kernels = [disk.kernel for image in images() if (disk := find_disk(image.key)) is not None]
+    told = "; ".join(lacking) or "nodes can be virtual machines here"
+    if not lacking:
+        speed = acceleration(kernels[0]) if kernels else known_acceleration()
+        if speed is None:
+            told += "; whether by KVM is tried once there is an image (`ai-how up`)"
+        elif speed.kind == "kvm":
+            told += ", by KVM"
+        else:
+            told += f", emulated and slow: {speed.why}"
+    return Check("driver libvirt", not lacking, told, needed=False)
 
 
 def _state() -> Check:
@@ -63,7 +84,7 @@ def _left_behind() -> list[Check]:
     root, known, found = state_dir(), known_clusters(), []
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         if folder.is_dir() and folder.name not in known:
-            count = len(daemons_of(folder)) + len(machines_of(folder))
+            count = len([*daemons_of(folder), *machines_of(folder), *guests_of(folder)])
             what = f"{folder} has no state, and {count} processes; `ai-how destroy {folder.name}`"
             found.append(Check("left behind", False, what))
     return found

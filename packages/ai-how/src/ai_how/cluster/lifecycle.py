@@ -23,6 +23,8 @@ from ai_how.cluster.state import (
 from ai_how.config.load import load_cluster, parse_cluster
 from ai_how.config.yaml_lines import read_text
 from ai_how.drivers.base import Driver, DriverError, Say
+from ai_how.drivers.libvirt.driver import LibvirtDriver
+from ai_how.drivers.libvirt.record import read_record as guests_record
 from ai_how.drivers.nspawn.driver import NspawnDriver
 from ai_how.drivers.nspawn.record import read_record
 from ai_how.drivers.process import ProcessDriver
@@ -108,16 +110,19 @@ def driver_of(state: ClusterState) -> Driver:
         return ProcessDriver(folder)
     if state.driver == "nspawn":
         return NspawnDriver(folder)
+    if state.driver == "libvirt":
+        return LibvirtDriver(folder)
     raise StateError(
-        f"{state.name}: made by the driver {state.driver!r}; there are nspawn and process"
+        f"{state.name}: made by the driver {state.driver!r}; there are nspawn, libvirt and process"
     )
 
 
 def host_for(name: str) -> Host:
     """Return this machine as a cluster finds it: without the bridge that is its own."""
     host = this_host()
-    own = read_record(folder_of(name)).bridge
-    return replace(host, interfaces=host.interfaces - {own}) if own else host
+    folder = folder_of(name)
+    own = {read_record(folder).bridge, guests_record(folder).bridge}
+    return replace(host, interfaces=host.interfaces - own)
 
 
 def made(cluster: str) -> tuple[ClusterState, Plan, Driver]:
@@ -231,7 +236,11 @@ def destroy(cluster: str) -> bool:
     with changing(name) as folder:
         state = _undamaged(name)
         # Without a state (a destroy that was killed) it may be any driver's.
-        drivers: list[Driver] = [ProcessDriver(folder), NspawnDriver(folder)]
+        drivers: list[Driver] = [
+            ProcessDriver(folder),
+            NspawnDriver(folder),
+            LibvirtDriver(folder),
+        ]
         for driver in [driver_of(state)] if state else drivers:
             driver.destroy()
         release(cluster=name)

@@ -23,7 +23,7 @@ from pydantic import (
 from ai_how.config.sizes import MiB
 from ai_how.config.yaml_lines import KeyPath
 
-DriverName = Literal["auto", "nspawn", "process"]
+DriverName = Literal["auto", "nspawn", "libvirt", "process"]
 
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])?")
 _PCI = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
@@ -164,6 +164,8 @@ class Global(Section):
         default="auto",
         description="How nodes are made. nspawn: every node boots a Debian of its own in a "
         "container, with an address, ssh and accounting; wants root on Debian or Ubuntu. "
+        "libvirt: every node is a virtual machine with a kernel of its own, which confines jobs "
+        "and takes PCI devices; emulated, and slow, where the machine has no KVM that works. "
         "process: every slurmd is a process of this machine, with a port of its own; up in a "
         "second, for tests of job scripts and schedulers. auto: nspawn where this machine can do "
         "it, else process.",
@@ -172,7 +174,12 @@ class Global(Section):
         default_factory=list,
         max_length=200,
         description="Debian packages that every node has besides SLURM, such as openmpi-bin; "
-        "part of the image (driver nspawn).",
+        "part of the image (nodes that boot).",
+    )
+    disk: AbsolutePath | None = Field(
+        default=None,
+        description="A qcow2 disk of this machine that nodes stand on in the place of the "
+        "image's own, as `ai-how image packer` helps to make (driver libvirt).",
     )
     overcommit: bool = Field(
         default=False,
@@ -210,7 +217,9 @@ class Machine(Section):
 
     cpu: int = Field(default=1, ge=1, le=1024, description="Cores.")
     memory: MiB = Field(default=1024, description="Memory: 2G, 512M; a bare number is MiB.")
-    disk: MiB = Field(default=10240, description="Disk, as memory.")
+    disk: MiB = Field(
+        default=10240, description="Disk, as memory; a limit with the driver libvirt."
+    )
     ip: Address | None = Field(
         default=None,
         description="Address; of a group that of its first node, the others follow. "
@@ -247,7 +256,7 @@ class NodeGroup(Machine):
     pcie_passthrough: list[PciAddress] = Field(
         default_factory=list,
         max_length=64,
-        description="PCI addresses of GPUs of this machine given to the node.",
+        description="PCI addresses of GPUs of this machine given to the node (driver libvirt).",
     )
 
 
@@ -290,7 +299,7 @@ class Slurm(Section):
         default="auto",
         description="text: a line for each finished job in a file, which "
         "`ai-how queue --finished` shows. slurmdbd: also a database on the controller, for sacct "
-        "and sreport. auto: slurmdbd where nodes boot (driver nspawn), else text.",
+        "and sreport. auto: slurmdbd where nodes boot (nspawn, libvirt), else text.",
     )
 
     @model_validator(mode="after")
@@ -312,7 +321,7 @@ class Storage(Section):
         default="host",
         description="host: the shared folder is this machine's, bound into every node. The "
         "others are set up on the nodes by `ai-how configure`, and mounted at /shared; "
-        "seaweedfs also gives S3 on port 8333 of the controller (driver nspawn).",
+        "seaweedfs also gives S3 on port 8333 of the controller (nodes that boot).",
     )
 
     shared: AbsolutePath | None = Field(
@@ -338,7 +347,7 @@ class Hpc(Section):
     services: list[ServiceName] = Field(
         default_factory=list,
         max_length=4,
-        description="What `up` configures besides SLURM, with Ansible (driver nspawn). rest: "
+        description="What `up` configures besides SLURM, with Ansible (nodes that boot). rest: "
         "slurmrestd on port 6820 of the controller, with tokens. monitoring: Prometheus on its "
         "port 9090, with figures of every node and of SLURM.",
     )

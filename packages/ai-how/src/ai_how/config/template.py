@@ -16,8 +16,8 @@ metadata:
   name: {name}                # its name on this machine
   # description: for the course
 global:
-  # driver: auto              # nspawn: nodes boot (root on Debian, Ubuntu); process: they do not
-  # packages: [openmpi-bin]   # Debian packages in every node (nspawn)
+  # driver: auto              # nspawn, libvirt (virtual machines): nodes boot; process: they do not
+  # packages: [openmpi-bin]   # Debian packages in every node that boots
   overcommit: true            # nodes share the cores of this machine: to learn, not to time
 clusters:
   hpc:
@@ -50,7 +50,7 @@ clusters:
           # default_time: 60
           # max_nodes: 2
       # default: main
-      # accounting: auto      # slurmdbd (nspawn): for sacct; text: a line a job; none: no record
+      # accounting: auto      # slurmdbd (nodes boot): for sacct; text: a line a job; none
       # limits: {{max_jobs: 10000, max_array: 1001}}
     # storage:
     #   shared: /srv/shared   # a folder of this machine that every node sees

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ai_how.files import locked
-from ai_how.images.recipe import ImageError, Recipe, customisation
+from ai_how.images.recipe import ImageError, Recipe
 from ai_how.images.store import (
     Image,
     cache_dir,
@@ -68,7 +68,7 @@ def ensure(wanted: Recipe, say: Say, *, anew: bool = False) -> Image:
             if (wrong := damage(image)) is None:
                 return image
             say(f"image {wanted.key}: {wrong}; it is built anew")
-        if in_use(folder / "tree"):
+        if in_use(folder / "tree") or in_use(folder):
             raise ImageError(
                 f"nodes stand on the image {wanted.key}; `ai-how down` their clusters first"
             )
@@ -112,7 +112,7 @@ def _build(wanted: Recipe, folder: Path, say: Say) -> Image:
     work = folder / "work"
     work.mkdir()
     script, sources = work / "customise.sh", work / "sources.list"
-    script.write_text(customisation())
+    script.write_text("\n".join(wanted.scripts))
     sources.write_text("\n".join(package_sources(wanted.suite)) + "\n")
     tree, log = folder / "tree", folder / "build.log"
     say(f"image {wanted.key}: {len(wanted.packages)} packages of {wanted.suite} and what they need")

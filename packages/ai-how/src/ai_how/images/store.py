@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -128,9 +129,21 @@ def _entries(folder: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def in_use(tree: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> bool:
-    """Say whether a node stands on a tree now."""
+    """Say whether a node stands on a tree now, or a virtual machine on a file below it."""
     words = (line.partition(" - ")[2] for line in mountinfo.read_text().splitlines())
-    return any(f"lowerdir={tree}," in f"{word}," for word in words)
+    return any(f"lowerdir={tree}," in f"{word}," for word in words) or _booted_from(tree)
+
+
+def _booted_from(folder: Path) -> bool:
+    """Say whether the kernel of a virtual machine was read from a folder (qemu's -kernel)."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            told = path.read_bytes().split(b"\0")
+            if b"-kernel" in told[:-1]:
+                kernel = told[told.index(b"-kernel") + 1]
+                if kernel.startswith(os.fsencode(folder) + b"/"):
+                    return True
+    return False
 
 
 def remove(key: str) -> None:
@@ -139,7 +152,7 @@ def remove(key: str) -> None:
     if not _KEY.fullmatch(key) or not folder.is_dir():
         there = ", ".join(image.key for image in images()) or "none"
         raise ImageError(f"there is no image {key!r}; there are: {there}")
-    if in_use(folder / "tree"):
+    if in_use(folder / "tree") or in_use(folder):
         raise ImageError(f"nodes stand on the image {key}; `ai-how down` their clusters first")
     discard(folder)
 

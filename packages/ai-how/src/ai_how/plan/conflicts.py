@@ -13,6 +13,7 @@ from ai_how.config.models import ClusterFile, Origin
 from ai_how.config.sizes import format_mib
 from ai_how.config.yaml_lines import KeyPath
 from ai_how.gpu.sysfs import passthrough_problems
+from ai_how.plan.guests import guest_findings
 from ai_how.plan.host import Host
 from ai_how.plan.nodes import Net, Node
 
@@ -41,7 +42,8 @@ class Claim:
 class Draft:
     """Everything the checks look at.
 
-    `uses_network` says whether bridges would be made; `lacking` what kept `auto` from `nspawn`.
+    `uses_network` says whether bridges would be made; `lacking` what kept `auto` from `nspawn`;
+    `emulated` why virtual machines would be, empty where they are not or it is not known.
     """
 
     file: ClusterFile
@@ -52,6 +54,7 @@ class Draft:
     host: Host
     claims: tuple[Claim, ...] = field(default=())
     lacking: tuple[str, ...] = field(default=())
+    emulated: str = ""
 
 
 Found = Iterator[tuple[Literal["conflict", "warning"], KeyPath, str]]
@@ -309,6 +312,7 @@ def _driver(draft: Draft) -> Found:
                     (*node.key, "mounts"),
                     f"this machine has no {source}; make it, or leave the mount out",
                 )
+    yield from guest_findings(draft)
     if draft.driver == "nspawn":
         yield from _nspawn(draft)
     if draft.driver == "process":
@@ -349,7 +353,7 @@ def _process(draft: Draft) -> Found:
                 key,
                 (
                     "wants nodes that boot, and those of the driver 'process' do not; "
-                    f"take `driver: nspawn`, or {instead} here"
+                    f"take `driver: nspawn` or `libvirt`, or {instead} here"
                 ),
             )
     for node in draft.nodes:

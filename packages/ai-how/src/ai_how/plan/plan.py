@@ -45,6 +45,7 @@ class Plan:
     storage: str
     services: tuple[str, ...]
     packages: tuple[str, ...]
+    disk: str | None
     host: Host
     findings: tuple[Finding, ...]
 
@@ -83,6 +84,7 @@ class Plan:
             "storage": self.storage,
             "services": list(self.services),
             "packages": list(self.packages),
+            "disk": self.disk,
             "host": {"cores": host.cores, "memory_MiB": host.memory_MiB},
             "conflicts": [asdict(f) for f in self.findings if f.severity == "conflict"],
             "warnings": [asdict(f) for f in self.findings if f.severity == "warning"],
@@ -90,11 +92,16 @@ class Plan:
 
 
 def make_plan(
-    file: ClusterFile, host: Host, claims: Sequence[Claim] = (), driver: str | None = None
+    file: ClusterFile,
+    host: Host,
+    claims: Sequence[Claim] = (),
+    driver: str | None = None,
+    emulated: str = "",
 ) -> Plan:
     """Return the plan of a file on a machine where others hold `claims`. Touches nothing.
 
-    `driver` is what `auto` stands for; by default the best that the machine can do.
+    `driver` is what `auto` stands for; by default the best that the machine can do. `emulated`
+    is why virtual machines would be, where they would.
     """
     hpc = file.clusters.hpc
     lacking: list[str] = []
@@ -115,6 +122,7 @@ def make_plan(
         host=host,
         claims=tuple(claim for claim in claims if claim.cluster != file.metadata.name),
         lacking=tuple(lacking),
+        emulated=emulated,
     )
     return Plan(
         name=file.metadata.name,
@@ -130,6 +138,7 @@ def make_plan(
         storage=hpc.storage.backend,
         services=tuple(dict.fromkeys(hpc.services)),
         packages=tuple(sorted(set(file.global_.packages))),
+        disk=file.global_.disk,
         host=host,
         findings=tuple(findings(draft)),
     )

@@ -34,6 +34,8 @@ class Site:
         Character devices that stand for the GPUs of a node.
     proctrack
         How a job's processes are found: ``proctrack/linuxproc`` or ``proctrack/cgroup``.
+    task_plugin
+        How tasks are bound to cores and confined to what they asked for.
     slurmd_user
         Who runs slurmd; the same as `user` where it is empty.
     shares_host
@@ -58,6 +60,7 @@ class Site:
     node_addresses: Mapping[str, tuple[str, str]]
     gpu_files: Mapping[str, Sequence[str]] = field(default_factory=dict)
     proctrack: str = "proctrack/linuxproc"
+    task_plugin: str = "task/none"
     slurmd_user: str = ""
     shares_host: bool = True
     database: str | None = None
@@ -91,7 +94,7 @@ def slurm_conf(plan: Plan, site: Site) -> str:
         f"SlurmctldLogFile={site.log}/slurmctld.log",
         f"SlurmdLogFile={site.log}/slurmd-%n.log",
         f"ProctrackType={site.proctrack}",
-        "TaskPlugin=task/none",
+        f"TaskPlugin={site.task_plugin}",
         "MpiDefault=none",
         "MailProg=/bin/true",
         "SelectType=select/cons_tres",

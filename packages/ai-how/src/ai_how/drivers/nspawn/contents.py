@@ -63,6 +63,9 @@ def node_site(plan: Plan) -> Site:
         node_ports=dict.fromkeys(names, SLURMD_PORT),
         node_addresses={node.name: (node.name, node.ip or "") for node in plan.compute},
         gpu_files={node.name: gpu_files(node) for node in plan.compute},
+        # containers see the hierarchies of cgroups read only; a guest has its own
+        proctrack="proctrack/cgroup" if _is_guest(plan) else "proctrack/linuxproc",
+        task_plugin="task/affinity,task/cgroup" if _is_guest(plan) else "task/none",
         shares_host=False,
         database=head.ip if plan.accounting == "slurmdbd" else None,
         jwt_key=Path("/etc/slurm/jwt.key"),
@@ -116,11 +119,14 @@ def node_files(
     net = next(net for net in plan.networks if net.cluster == node.cluster)
     munge, slurm = owner_in(tree, "munge"), owner_in(tree, "slurm")
     machine_id = hashlib.sha256(f"{folder}/{node.name}".encode()).hexdigest()[:32]
+    interface = "eth0" if _is_guest(plan) else "host0"
     files = {
         "/etc/hostname": _text(f"{node.name}\n"),
         "/etc/hosts": _text(common["hosts"]),
         "/etc/machine-id": _text(f"{machine_id}\n", 0o444),
-        "/etc/systemd/network/80-ai-how.network": _text(_network(node, net.subnet, net.gateway)),
+        "/etc/systemd/network/80-ai-how.network": _text(
+            _network(node, net.subnet, net.gateway, interface)
+        ),
         "/etc/munge/munge.key": NodeFile(secrets.munge, 0o400, munge),
         "/etc/ssh/ssh_host_ed25519_key": NodeFile(secrets.host_private, 0o600),
         "/etc/ssh/ssh_host_ed25519_key.pub": NodeFile(secrets.host_public),
@@ -140,10 +146,14 @@ def node_files(
     return files
 
 
-def _network(node: Node, subnet: str, gateway: str) -> str:
+def _is_guest(plan: Plan) -> bool:
+    return plan.driver == "libvirt"
+
+
+def _network(node: Node, subnet: str, gateway: str, interface: str) -> str:
     length = subnet.partition("/")[2]
     return (
-        f"[Match]\nName=host0\n\n[Network]\nAddress={node.ip}/{length}\nGateway={gateway}\n"
+        f"[Match]\nName={interface}\n\n[Network]\nAddress={node.ip}/{length}\nGateway={gateway}\n"
         "LinkLocalAddressing=no\nLLDP=no\nIPv6AcceptRA=no\nDHCP=no\n"
     )
 

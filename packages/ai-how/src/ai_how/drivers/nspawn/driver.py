@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
 from ai_how.drivers.daemons import daemons_of, end
+from ai_how.drivers.inventory import inventory_of
 from ai_how.drivers.munge import munge_answers, run_munged
 from ai_how.drivers.nspawn import contents, health, keys, root
 from ai_how.drivers.nspawn.machine import (
@@ -176,44 +177,10 @@ class NspawnDriver:
 
     def inventory(self, plan: Plan) -> dict[str, object]:
         """Return the nodes as an Ansible inventory: addresses, the ssh key, groups and facts."""
-        etc = self.folder / "etc"
-        facts = {
-            "ansible_user": "root",
-            "ansible_ssh_private_key_file": str(keys.private_key(self.folder)),
-            "ansible_ssh_common_args": " ".join(keys.ssh_options(self.folder)),
-            "ansible_python_interpreter": "/usr/bin/python3",
-            "cgroup_mode": "none",  # systemd-nspawn mounts the hierarchies read only
-            "fuse": Path(_FUSE).exists(),
-        }
-        hosts = {
-            node.name: {
-                "ansible_host": node.ip,
-                "gpu_source": "fake" if node.gpus else "none",
-                "gpu_count": node.gpus,
-                "born": root.born(self.nodes / node.name),
-                **facts,
-            }
-            for node in plan.nodes
-            if node.cluster == "hpc"
-        }
-        common = {
-            "cluster_name": plan.slurm_name,
-            "controller_name": plan.controller.name,
-            "controller_address": plan.controller.ip,
-            "munge_key_file": str(etc / "keys" / "munge.key"),
-            "jwt_key_file": str(etc / "keys" / "jwt.key"),
-            "slurm_conf_dir": str(etc / "nodes"),
-            "accounting": plan.accounting,
-            "shared": plan.shared or str(self.folder / "shared"),
-            "storage_backend": plan.storage,
-            "services": list(plan.services),
-        }
-        return {
-            "_meta": {"hostvars": hosts},
-            "all": {"children": ["controller", "compute"], "vars": common},
-            "controller": {"hosts": [plan.controller.name]},
-            "compute": {"hosts": [node.name for node in plan.compute]},
-        }
+        born = {node.name: root.born(self.nodes / node.name) for node in plan.nodes}
+        # systemd-nspawn mounts the hierarchies of cgroups read only
+        fuse = Path(_FUSE).exists()
+        return inventory_of(plan, self.folder, born, cgroup_mode="none", fuse=fuse)
 
     def run_in(self, node: str, command: Sequence[str]) -> int:
         """Run a command in a node, on this terminal, and return its exit status."""
