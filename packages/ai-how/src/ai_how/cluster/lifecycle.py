@@ -246,11 +246,11 @@ def status(cluster: str) -> Status:
     if state is None:
         return Status(name, "", "not made", (), (), None)
     plan, driver = _plan_of(state), driver_of(state)
-    running = driver.running()
     problems = driver.faults() if state.wanted == "up" else []
     states: dict[str, NodeState] = {}
     if state.wanted == "up":
         problems += driver.node_faults(plan, state.off)
+    running = driver.running()  # the last: what has ended meanwhile is off
     if "controller" in running:
         try:
             states = node_states(driver.environment())

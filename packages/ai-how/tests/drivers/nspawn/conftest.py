@@ -11,6 +11,8 @@ import pytest
 
 from ai_how.drivers.nspawn.driver import NspawnDriver
 
+Write = Callable[..., Path]
+
 
 @pytest.fixture
 def nspawn(state: Path) -> None:
@@ -21,16 +23,17 @@ def nspawn(state: Path) -> None:
 
 
 @pytest.fixture
-def booted(tmp_path: Path, nspawn: None) -> Callable[[str, int, int], Path]:
-    """Return a function that writes the file of a cluster: its name, nodes, and third octet."""
+def booted(tmp_path: Path, nspawn: None) -> Write:
+    """Return a function that writes a cluster's file: its name, nodes, third octet, more keys."""
 
-    def writer(name: str, count: int, octet: int) -> Path:
+    def writer(name: str, count: int, octet: int, more: str = "") -> Path:
         path = tmp_path / f"{name}.yaml"
         path.write_text(
             f"version: 1\nmetadata: {{name: {name}}}\n"
             "global: {driver: nspawn, overcommit: true}\nclusters:\n  hpc:\n"
             f"    network: {{subnet: 10.213.{octet}.0/24, bridge: ahtest{octet}}}\n"
-            f"    compute_nodes: {{name: n, count: {count}, memory: 300M, gpus: {{count: 2}}}}\n"
+            f"    compute_nodes: {{name: n, count: {count}, memory: 300M, disk: 300M, "
+            f"gpus: {{count: 2}}}}\n{more}"
         )
         return path
 
@@ -38,7 +41,7 @@ def booted(tmp_path: Path, nspawn: None) -> Callable[[str, int, int], Path]:
 
 
 def leavings(root: Path) -> dict[str, set[str]]:
-    """Whatever there is of clusters in `root`: processes, mounts, network interfaces."""
+    """Whatever there is of clusters in `root`: processes, mounts, disks, network interfaces."""
     processes = set()
     for path in Path("/proc").iterdir():
         if not path.name.isdigit() or int(path.name) == os.getpid():
@@ -57,6 +60,11 @@ def leavings(root: Path) -> dict[str, set[str]]:
     links = {line.split()[1].partition("@")[0] for line in shown}
     return {
         "processes": processes,
+        "disks": {
+            path.read_text()
+            for path in Path("/sys/block").glob("loop*/loop/backing_file")
+            if str(root) in path.read_text()
+        },
         "mounts": {line for line in mounts if str(root) in line},
         "links": {name for name in links if name.startswith("ahtest") or _unplugged(name)},
     }

@@ -19,6 +19,7 @@ from pathlib import Path
 from ai_how.drivers.base import DriverError
 from ai_how.drivers.daemons import commands, end, lives
 
+FUSE = "/dev/fuse"
 _PROC = Path("/proc")
 _HALT = signal.SIGRTMIN + 4  # to systemd(1): power off
 
