@@ -384,7 +384,10 @@ def _until_recorded(job: str, environment: Mapping[str, str], say: Say) -> None:
     until = time.monotonic() + _RECORD_S
     state = ""
     while time.monotonic() < until:
-        state = ask(command, environment).strip()
+        try:
+            state = ask(command, environment).strip()
+        except SlurmError as error:  # slurmdbd was only just started
+            state = str(error)
         if state.startswith("COMPLETED"):
             say(f"sacct tells of it: job {job} {state}")
             return

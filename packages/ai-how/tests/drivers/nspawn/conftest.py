@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from ai_how.drivers.nspawn.driver import NspawnDriver
 
 Write = Callable[..., Path]
+NET = Path("/sys/class/net")
 
 
 @pytest.fixture
@@ -54,10 +54,7 @@ def leavings(root: Path) -> dict[str, set[str]]:
         if str(root) in words or (str(root) in mounts and path.name != "self"):
             processes.add(f"{path.name} {words}")
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    shown = subprocess.run(
-        ["ip", "-o", "link"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    links = {line.split()[1].partition("@")[0] for line in shown}
+    links = {path.name: (path / "ifalias").read_text() for path in NET.iterdir()}
     return {
         "processes": processes,
         "disks": {
@@ -66,13 +63,10 @@ def leavings(root: Path) -> dict[str, set[str]]:
             if str(root) in path.read_text()
         },
         "mounts": {line for line in mounts if str(root) in line},
-        "links": {name for name in links if name.startswith("ahtest") or _unplugged(name)},
+        "links": {name for name, owner in links.items() if str(root) in owner or _loose(name)},
     }
 
 
-def _unplugged(name: str) -> bool:
-    """Say whether this is a node's cable whose bridge is gone, or is one of these tests."""
-    master = Path("/sys/class/net", name, "master")
-    if not name.startswith("vb-"):
-        return False
-    return not master.exists() or master.resolve().name.startswith("ahtest")
+def _loose(name: str) -> bool:
+    """Say whether this is a node's cable whose bridge is gone."""
+    return name.startswith("vb-") and not (NET / name / "master").exists()
