@@ -85,7 +85,7 @@ def configure(
         str(inventory),
         *(["--check"] if check else []),
         "--extra-vars",
-        json.dumps({"seaweedfs_weed": program("weed") or "weed"}),
+        json.dumps({"shared_storage_weed": program("weed") or "weed"}),
         str(playbooks() / "site.yml"),
     ]
     say(f"the playbook runs on {len(plan.compute) + 1} nodes")

@@ -255,11 +255,11 @@ def status(cluster: str) -> Status:
     if state is None:
         return Status(name, "", "not made", (), (), None)
     plan, driver = _plan_of(state), driver_of(state)
-    running = driver.running()
     problems = driver.faults() if state.wanted == "up" else []
     states: dict[str, NodeState] = {}
     if state.wanted == "up":
         problems += driver.node_faults(plan, state.off)
+    running = driver.running()  # the last: what has ended meanwhile is off
     if "controller" in running:
         try:
             states = node_states(driver.environment())
@@ -393,7 +393,10 @@ def _until_recorded(job: str, environment: Mapping[str, str], say: Say) -> None:
     until = time.monotonic() + _RECORD_S
     state = ""
     while time.monotonic() < until:
-        state = ask(command, environment).strip()
+        try:
+            state = ask(command, environment).strip()
+        except SlurmError as error:  # slurmdbd was only just started
+            state = str(error)
         if state.startswith("COMPLETED"):
             say(f"sacct tells of it: job {job} {state}")
             return

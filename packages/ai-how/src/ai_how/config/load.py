@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ai_how.config.models import ClusterFile, Origin, keys_of, section_at, valid_paths
+from ai_how.config.keys import keys_of, section_at, valid_paths
+from ai_how.config.models import ClusterFile, Origin
 from ai_how.config.nearest import nearest, nearest_key
 from ai_how.config.yaml_lines import (
     Document,

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from ai_how.config.sizes import MiB
+from ai_how.config.values import (
+    AbsolutePath,
+    Address,
+    Bridge,
+    GpuType,
+    Name,
+    PackageName,
+    PciAddress,
+    Subnet,
+    TimeLimit,
+    as_list,
+)
 from ai_how.config.yaml_lines import KeyPath
 
 DriverName = Literal["auto", "nspawn", "libvirt", "process"]
-
-_NAME = re.compile(r"[a-z](?:[a-z0-9-]*[a-z0-9])?")
-_PCI = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
-_TIME = re.compile(r"UNLIMITED|\d+|\d+:\d\d(:\d\d)?|\d+-\d\d(:\d\d){0,2}")
-
 
 ServiceName = Literal["monitoring", "rest"]
 
@@ -53,101 +46,6 @@ class Section(BaseModel):
     """A group of keys; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
-
-
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError(
-            f"{value!r} is no name; use small letters, digits and '-', a letter first (node-1)"
-        )
-    return value
-
-
-def _gpu_type(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._+-]*", value):
-        raise ValueError(f"{value!r} is no type; small letters, digits, '.', '_' (a100_1g.5gb)")
-    return value
-
-
-def _address(value: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(value))
-    except ValueError:
-        raise ValueError(f"{value!r} is no IPv4 address; write it like 10.77.0.11") from None
-
-
-def _subnet(value: str) -> str:
-    try:
-        network = ipaddress.IPv4Network(value, strict=False)
-    except ValueError:
-        raise ValueError(f"{value!r} is no IPv4 subnet; write it like 10.77.0.0/24") from None
-    if str(network) != value:
-        raise ValueError(f"{value!r} has bits set outside its mask; you mean {network}")
-    if network.prefixlen > 29:
-        raise ValueError(f"{value!r} has no room for a cluster; use a /24, such as 10.77.0.0/24")
-    return value
-
-
-def _bridge(value: str) -> str:
-    if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.-]{0,14}", value):
-        raise ValueError(f"{value!r} is no interface name; at most 15 letters, digits, '-', '_'")
-    return value
-
-
-def _pci(value: str) -> str:
-    if not _PCI.fullmatch(value):
-        raise ValueError(f"{value!r} is no PCI address; `lspci -D` prints them: 0000:01:00.0")
-    return value.lower() if value.count(":") == 2 else f"0000:{value.lower()}"
-
-
-def _time(value: str) -> str:
-    if not _TIME.fullmatch(value):
-        raise ValueError(f"{value!r} is no time limit; write minutes, 1:30:00, 2-00 or UNLIMITED")
-    return value
-
-
-def _absolute(value: str) -> str:
-    if not value.startswith("/") or any(part == ".." for part in value.split("/")):
-        raise ValueError(f"{value!r} must be an absolute path without '..'")
-    if not re.fullmatch(r"[\w./+-]+", value):
-        raise ValueError(f"{value!r} holds a blank or a special character; choose another folder")
-    return value
-
-
-def _package(value: str) -> str:
-    if not _PACKAGE.fullmatch(value):
-        raise ValueError(f"{value!r} is no package's name; `apt-cache search` finds them")
-    return value
-
-
-def _as_list(value: Any) -> Any:
-    """Take one group for the list of one that it means."""
-    return [value] if isinstance(value, dict) else value
-
-
-def _as_text(value: Any) -> Any:
-    """Take a bare number of minutes for the text it means."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Name = Annotated[
-    str,
-    AfterValidator(_name),
-    Field(max_length=40, json_schema_extra={"pattern": f"^{_NAME.pattern}$"}),
-]
-GpuType = Annotated[str, AfterValidator(_gpu_type), Field(max_length=40)]
-Address = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"format": "ipv4"})]
-Subnet = Annotated[str, AfterValidator(_subnet)]
-Bridge = Annotated[str, AfterValidator(_bridge)]
-PackageName = Annotated[str, AfterValidator(_package), Field(max_length=80)]
-PciAddress = Annotated[str, AfterValidator(_pci)]
-TimeLimit = Annotated[
-    str,
-    BeforeValidator(_as_text),
-    AfterValidator(_time),
-    WithJsonSchema({"type": ["string", "integer"]}),
-]
-AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 
 
 class Metadata(Section):
@@ -247,7 +145,7 @@ class NodeGroup(Machine):
     count: int | None = Field(
         default=None, ge=1, le=1000, description="How many; left out: one, called by `name` alone."
     )
-    gpus: Annotated[list[Gpus], BeforeValidator(_as_list)] = Field(
+    gpus: Annotated[list[Gpus], BeforeValidator(as_list)] = Field(
         default_factory=list,
         max_length=16,
         description="GPUs declared to SLURM, or a list of one entry for each type (MIG "
@@ -337,7 +235,7 @@ class Hpc(Section):
     name: Name | None = Field(default=None, description="SLURM's name. Default: metadata.name.")
     network: Network = Field(default_factory=Network, description="The cluster's own network.")
     controller: Controller = Field(default_factory=Controller, description="The head node.")
-    compute_nodes: Annotated[list[NodeGroup], BeforeValidator(_as_list)] = Field(
+    compute_nodes: Annotated[list[NodeGroup], BeforeValidator(as_list)] = Field(
         min_length=1,
         max_length=200,
         description="One group, or a list of nodes and groups.",
@@ -371,10 +269,10 @@ class Cloud(Section):
         default_factory=lambda: Network(subnet="10.78.0.0/24", bridge="aihow1"),
         description="The cluster's own network.",
     )
-    control_plane: Annotated[list[CloudMachine], BeforeValidator(_as_list)] = Field(
+    control_plane: Annotated[list[CloudMachine], BeforeValidator(as_list)] = Field(
         min_length=1, description="Nodes of the control plane."
     )
-    workers: Annotated[list[CloudMachine], BeforeValidator(_as_list)] = Field(
+    workers: Annotated[list[CloudMachine], BeforeValidator(as_list)] = Field(
         default_factory=list, description="Nodes that run pods."
     )
     cni: Literal["flannel", "calico", "cilium"] = Field(
@@ -410,37 +308,3 @@ class ClusterFile(Section):
         """Return itself, told where it was read."""
         self._origin = origin
         return self
-
-
-def keys_of(model: type[BaseModel]) -> dict[str, type[BaseModel] | None]:
-    """Return the keys of a section as they are written, each with the section under it."""
-    return {
-        info.alias or key: _section_in(info.annotation) for key, info in model.model_fields.items()
-    }
-
-
-def section_at(path: KeyPath) -> type[BaseModel] | None:
-    """Return the section that stands at `path`, or None if it is a plain value."""
-    model: type[BaseModel] | None = ClusterFile
-    for part in path:
-        if isinstance(part, str):
-            model = keys_of(model).get(part) if model else None
-    return model
-
-
-def valid_paths(model: type[BaseModel] = ClusterFile, above: str = "") -> Iterator[str]:
-    """Yield the dotted path of every key a user may write (list indices left out)."""
-    for key, inner in keys_of(model).items():
-        yield above + key
-        if inner is not None:
-            yield from valid_paths(inner, f"{above}{key}.")
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in {list, Annotated, Union, UnionType}:
-        for part in get_args(annotation):
-            if (found := _section_in(part)) is not None:
-                return found
-    return None

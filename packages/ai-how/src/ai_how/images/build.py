@@ -153,7 +153,9 @@ def _alone() -> list[str]:
     """Return what makes a builder die with us, with all it started and all it mounted."""
     return [
         *["setpriv", "--pdeathsig", "KILL", "--"],
-        *["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"],
+        # slave: what is unmounted on this machine meanwhile is unmounted here too
+        *["unshare", "--mount", "--propagation=slave", "--pid", "--fork", "--kill-child"],
+        *["--mount-proc", "--"],
     ]
 
 

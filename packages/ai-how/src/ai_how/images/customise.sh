@@ -5,10 +5,12 @@ set -eu
 # Nothing starts by itself before it is configured: `up` enables what a node's role needs.
 systemctl disable --quiet slurmd slurmctld slurmdbd slurmrestd munge mariadb \
     prometheus prometheus-node-exporter ssh
+# Nobody is asked for a password on a node; the two that wait for it hold half of a node's inotify
+# instances, of which the kernel gives 128 to all nodes together.
 systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer \
     e2scrub_all.timer man-db.timer systemd-pstore.service systemd-networkd-wait-online.service \
     systemd-logind.service systemd-timesyncd.service getty@tty1.service console-getty.service \
-    systemd-journal-flush.service \
+    systemd-journal-flush.service systemd-ask-password-console.path systemd-ask-password-wall.path \
     prometheus-node-exporter-apt.timer prometheus-node-exporter-ipmitool-sensor.timer \
     prometheus-node-exporter-mellanox-hca-temp.timer prometheus-node-exporter-nvme.timer \
     prometheus-node-exporter-smartmon.timer

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ai_how.drivers.nspawn.driver import NspawnDriver
+
+Write = Callable[..., Path]
+NET = Path("/sys/class/net")
 
 
 @pytest.fixture
@@ -21,16 +23,17 @@ def nspawn(state: Path) -> None:
 
 
 @pytest.fixture
-def booted(tmp_path: Path, nspawn: None) -> Callable[[str, int, int], Path]:
-    """Return a function that writes the file of a cluster: its name, nodes, and third octet."""
+def booted(tmp_path: Path, nspawn: None) -> Write:
+    """Return a function that writes a cluster's file: its name, nodes, third octet, more keys."""
 
-    def writer(name: str, count: int, octet: int) -> Path:
+    def writer(name: str, count: int, octet: int, more: str = "") -> Path:
         path = tmp_path / f"{name}.yaml"
         path.write_text(
             f"version: 1\nmetadata: {{name: {name}}}\n"
             "global: {driver: nspawn, overcommit: true}\nclusters:\n  hpc:\n"
             f"    network: {{subnet: 10.213.{octet}.0/24, bridge: ahtest{octet}}}\n"
-            f"    compute_nodes: {{name: n, count: {count}, memory: 300M, gpus: {{count: 2}}}}\n"
+            f"    compute_nodes: {{name: n, count: {count}, memory: 300M, disk: 300M, "
+            f"gpus: {{count: 2}}}}\n{more}"
         )
         return path
 
@@ -38,7 +41,7 @@ def booted(tmp_path: Path, nspawn: None) -> Callable[[str, int, int], Path]:
 
 
 def leavings(root: Path) -> dict[str, set[str]]:
-    """Whatever there is of clusters in `root`: processes, mounts, network interfaces."""
+    """Whatever there is of clusters in `root`: processes, mounts, disks, network interfaces."""
     processes = set()
     for path in Path("/proc").iterdir():
         if not path.name.isdigit() or int(path.name) == os.getpid():
@@ -51,20 +54,19 @@ def leavings(root: Path) -> dict[str, set[str]]:
         if str(root) in words or (str(root) in mounts and path.name != "self"):
             processes.add(f"{path.name} {words}")
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    shown = subprocess.run(
-        ["ip", "-o", "link"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    links = {line.split()[1].partition("@")[0] for line in shown}
+    links = {path.name: (path / "ifalias").read_text() for path in NET.iterdir()}
     return {
         "processes": processes,
+        "disks": {
+            path.read_text()
+            for path in Path("/sys/block").glob("loop*/loop/backing_file")
+            if str(root) in path.read_text()
+        },
         "mounts": {line for line in mounts if str(root) in line},
-        "links": {name for name in links if name.startswith("ahtest") or _unplugged(name)},
+        "links": {name for name, owner in links.items() if str(root) in owner or _loose(name)},
     }
 
 
-def _unplugged(name: str) -> bool:
-    """Say whether this is a node's cable whose bridge is gone, or is one of these tests."""
-    master = Path("/sys/class/net", name, "master")
-    if not name.startswith("vb-"):
-        return False
-    return not master.exists() or master.resolve().name.startswith("ahtest")
+def _loose(name: str) -> bool:
+    """Say whether this is a node's cable whose bridge is gone."""
+    return name.startswith("vb-") and not (NET / name / "master").exists()

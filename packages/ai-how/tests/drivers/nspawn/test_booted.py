@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from ai_how.cluster.lifecycle import configure_nodes, destroy, down, made, start, status, stop, up
-from ai_how.drivers.daemons import lives
 from ai_how.drivers.nspawn.machine import machines_of, said_in
+from ai_how.images import build, store
+from ai_how.images.build import ensure
+from ai_how.images.recipe import recipe
 from ai_how.slurm.commands import ask, queue, submit
 
-from .conftest import leavings
+from .conftest import Write, leavings
 
 pytestmark = pytest.mark.real
 
@@ -42,7 +46,7 @@ def until_jobs_are(state: str, environment: Mapping[str, str]) -> None:
         jobs = queue(environment)
 
 
-def test_a_life(booted: Callable[[str, int, int], Path], state: Path, tmp_path: Path) -> None:
+def test_a_life(booted: Write, state: Path, tmp_path: Path) -> None:
     """One cluster for the whole story: booting is what takes time."""
     before = leavings(state)
     path = booted("life", 2, 41)
@@ -76,6 +80,15 @@ def test_a_life(booted: Callable[[str, int, int], Path], state: Path, tmp_path: 
     assert up("life", quiet).condition == "up"
     assert {name: machine.leader for name, machine in machines_of(folder).items()} == leaders
 
+    # whoever has mounts of its own (a builder of images) has copies of the nodes' among them,
+    # and is not taken for a node
+    machines = machines_of(folder)
+    words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sleep", "60"]
+    with subprocess.Popen(words) as other:
+        until(lambda: "sleep" in children(other.pid))
+        assert machines_of(folder) == machines
+        other.kill()
+
     # what can break inside is told, and mended
     machines = machines_of(folder)
     slurmctld = said_in(machines["controller"], ["pidof", "-s", "slurmctld"]).stdout.strip()
@@ -85,7 +98,7 @@ def test_a_life(booted: Callable[[str, int, int], Path], state: Path, tmp_path: 
     key.write_bytes(b"x" * 128)
     said_in(machines["n01"], ["systemctl", "restart", "munge"])
     os.kill(machines["n02"].leader or -1, signal.SIGKILL)
-    until(lambda: not lives(machines["n02"].leader or -1))
+    until(lambda: "n02" not in machines_of(folder))
     broken = status("life")
     assert broken.condition == "degraded"
     problems = "\n".join(broken.problems)
@@ -96,6 +109,22 @@ def test_a_life(booted: Callable[[str, int, int], Path], state: Path, tmp_path: 
     ):
         assert words in problems
     assert up("life", quiet).condition == "up"
+
+    # a disk that is full
+    n01 = machines_of(folder)["n01"]
+    dd = ["dd", "if=/dev/zero", "bs=1M", "status=none"]
+    said_in(n01, [*dd, "of=/var/tmp/core"], limit_s=60)
+    found = status("life")
+    assert [p for p in found.problems if p.startswith("n01: its disk is full (")], found.problems
+    told.clear()
+    assert up("life", told.append).condition == "up"
+    assert "n01: its disk was full; caches, logs and temporary files are removed" in told
+    said_in(n01, [*dd, "of=/root/results"], limit_s=60)
+    assert up("life", told.append).condition == "up"
+    kept = folder / "nodes/n01/disk.kept.img"
+    assert f"n01: its disk was full; it is kept as {kept}, and made anew" in told
+    assert kept.stat().st_blocks * 512 > 200 << 20
+    assert said_in(machines_of(folder)["n01"], ["ls", "/root"]).stdout == ""
 
     # a power cut of all; and an `up` killed at any moment
     for machine in machines_of(folder).values():
@@ -132,21 +161,118 @@ def test_a_life(booted: Callable[[str, int, int], Path], state: Path, tmp_path: 
     assert not state.exists()
 
 
-def test_two_clusters_side_by_side(booted: Callable[[str, int, int], Path], state: Path) -> None:
+def children(pid: int) -> str:
+    return subprocess.run(
+        ["ps", "--ppid", str(pid), "-o", "comm="], capture_output=True, text=True, check=False
+    ).stdout
+
+
+def test_two_clusters_side_by_side_and_services(booted: Write, state: Path) -> None:
     before = leavings(state)
-    one, two = booted("one", 1, 42), booted("two", 1, 43)
+    storage = "    storage: {backend: seaweedfs}\n" if Path("/dev/fuse").exists() else ""
+    one = booted("one", 1, 42)
+    two = booted("two", 1, 43, f"    services: [rest, monitoring]\n{storage}")
     up(str(one), quiet)
-    up(str(two), quiet)
+    found = up(str(two), quiet)
+    assert (found.condition, found.problems) == ("up", ())
     for name, address in (("one", "10.213.42.3"), ("two", "10.213.43.3")):
         _, _, driver = made(name)
         said = ask(["scontrol", "show", "node", "n01"], driver.environment())
         assert f"NodeAddr={address}" in said
-    # what was written before the boot is what the roles write: the playbook changes nothing
-    totals = configure_nodes("two", quiet)
-    assert (totals["failures"], totals["unreachable"], totals["changed"]) == (0, 0, 0)
-    assert totals["ok"] > 20
     (state / "one" / "state.json").unlink()  # as a destroy leaves it that was killed at the end
     assert destroy("one")
-    assert status("two").condition == "up"
+
+    # what was written before the boot is what the roles write: of SLURM the playbook changed
+    # nothing, and of what it has set up its second run changes nothing
+    changed = roles_that_changed((state / "two/log/ansible.log").read_text())
+    assert {"node_exporter", "prometheus", "slurm_exporter", "slurm_restd"} <= changed
+    assert not changed & {"common", "containers", "munge", "slurm_compute", "slurm_controller",
+                          "slurm_dbd"}  # fmt: skip
+    totals = configure_nodes("two", quiet)
+    assert (totals["failures"], totals["unreachable"], totals["changed"]) == (0, 0, 0)
+    assert totals["ok"] > 40
+
+    # services that die are told, and mended
+    machines = machines_of(state / "two")
+    dead = {
+        "controller": ["mariadb", "slurmdbd", "slurmrestd", "prometheus", "slurm-exporter"],
+        "n01": ["prometheus-node-exporter"],
+    }
+    if storage:
+        dead["controller"].append("seaweedfs")
+        dead["n01"].append("seaweedfs-mount")
+    for node, units in dead.items():
+        said_in(machines[node], ["systemctl", "stop", *units], limit_s=60)
+    problems = status("two").problems
+    for node, units in dead.items():
+        for unit in units:
+            assert f"{node}: {unit}.service is inactive; `ai-how up` starts it" in problems
+    told: list[str] = []
+    found = up("two", told.append)
+    assert (found.condition, found.problems) == ("up", ())
+    assert not any("playbook" in line for line in told)  # they were only started
+    if storage:
+        said_in(machines["n01"], ["touch", "/shared/seen"])
+        until(lambda: "seen" in said_in(machines["controller"], ["ls", "/shared"]).stdout)
+
+    # Prometheus gathers from every node, and from SLURM
+    url = "http://10.213.43.2:9090/api/v1/targets?state=active"
+    until(lambda: healths(url) == {"controller": "up", "n01": "up", "slurm": "up"})
     assert destroy("two")
+    assert leavings(state) == before
+
+
+def roles_that_changed(log: str) -> set[str]:
+    """Return the roles of which a task changed something in a run of the playbook."""
+    role, found = "", set()
+    for line in log.splitlines():
+        if line.startswith(("TASK [", "RUNNING HANDLER [")):
+            role = line.partition("[")[2].partition(" : ")[0]
+        elif line.startswith("changed: "):
+            found.add(role)
+    return found
+
+
+def healths(url: str) -> dict[str, str]:
+    """Return the health of each node's figures, and of SLURM's, as Prometheus tells it."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            targets = json.load(answer)["data"]["activeTargets"]
+    except OSError:
+        return {}
+    return {
+        target["labels"].get("node", target["labels"]["job"]): target["health"]
+        for target in targets
+    }
+
+
+def test_an_image_that_is_damaged(
+    booted: Write, state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a copy of the image, which is changed; what is built anew is a copy too, for its time."""
+    before = leavings(state)
+    good = ensure(recipe(), quiet)
+    source = store.folder_of(good.key)
+    monkeypatch.setenv("AI_HOW_CACHE", str(tmp_path / "cache"))
+
+    def copy(_: object, folder: Path, __: object) -> store.Image:
+        folder.mkdir(parents=True)
+        subprocess.run(["cp", "-al", source / "tree", folder / "tree"], check=True)
+        store.write_record(good)
+        return good
+
+    copy(None, store.folder_of(good.key), None)
+    up(str(booted("hurt", 1, 44)), quiet)
+    extra = good.tree / "usr/lib/x86_64-linux-gnu/libc.so.7"
+    extra.touch()
+    found = status("hurt")
+    assert found.condition == "degraded"
+    assert "were changed, added or removed since it was built; `ai-how up`" in found.problems[0]
+    monkeypatch.setattr(build, "_build", copy)
+    told: list[str] = []
+    assert up("hurt", told.append).condition == "up"
+    assert "n01: ended, for its image is damaged" in told
+    assert any(line.endswith("it is built anew") for line in told)
+    assert not extra.exists()
+    assert destroy("hurt")
     assert leavings(state) == before

@@ -100,6 +100,21 @@ def units(plan: Plan, node: Node) -> tuple[str, ...]:
     return own
 
 
+def services(plan: Plan, node: Node) -> list[str]:
+    """Return the services of a node that the playbook sets up, as the cluster's file asks."""
+    head = node.role == "controller"
+    found = []
+    if plan.storage == "seaweedfs":
+        found += ["seaweedfs.service"] if head else []
+        found += ["seaweedfs-mount.service"]
+    if "rest" in plan.services and head:
+        found.append("slurmrestd.service")
+    if "monitoring" in plan.services:
+        found.append("prometheus-node-exporter.service")
+        found += ["slurm-exporter.service", "prometheus.service"] if head else []
+    return found
+
+
 def gpu_files(node: Node) -> list[str]:
     """Return the character devices that stand for a node's GPUs; gres.conf(5) wants one each."""
     return [f"/dev/ai-how-gpu{index}" for index in range(node.gpus)]

@@ -9,7 +9,6 @@ outside the nodes' roots, in the cluster's folder: any root can be made anew fro
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -21,12 +20,13 @@ from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
 from ai_how.drivers.daemons import daemons_of, end
-from ai_how.drivers.inventory import inventory_of
 from ai_how.drivers.munge import munge_answers, run_munged
-from ai_how.drivers.nspawn import contents, health, keys, root
+from ai_how.drivers.nspawn import contents, disk, health, keys, lasting, root
+from ai_how.drivers.nspawn.boots import boot_of
+from ai_how.drivers.nspawn.inventory import inventory
+from ai_how.drivers.nspawn.limits import refuse_too_many
 from ai_how.drivers.nspawn.machine import (
     NODE_ENVIRONMENT,
-    Boot,
     Machine,
     boot,
     end_machines,
@@ -34,21 +34,20 @@ from ai_how.drivers.nspawn.machine import (
     machine_name,
     machines_of,
 )
+from ai_how.drivers.nspawn.mounts import lower_of, unmount_below
 from ai_how.drivers.nspawn.network import make_bridge, remove_bridge, until_unplugged
 from ai_how.drivers.nspawn.record import Record, read_record, write_record
 from ai_how.drivers.nspawn.requirements import lacks, probe
 from ai_how.drivers.ready import until_ready
-from ai_how.files import write_whole
 from ai_how.images import build, store
 from ai_how.images.recipe import recipe
 from ai_how.plan.nodes import Node
 from ai_how.plan.plan import Plan
-from ai_how.slurm.commands import SlurmError, set_down
+from ai_how.slurm.commands import SlurmError, resume, set_down
 
 _AT_ONCE = 8
 _READY_S, _READY_EACH_S = 90.0, 5.0
 _GRACE_S = 3.0  # until a systemd-nspawn that was asked for is there
-_FUSE = "/dev/fuse"
 
 
 class NspawnDriver:
@@ -94,6 +93,8 @@ class NspawnDriver:
             {*machines_of(self.folder)} - {node.name for node in wanted if node.name not in off}
         )
         self._forget_strangers({node.name for node in wanted})
+        on = [node for node in wanted if node.name not in off]
+        refuse_too_many(len({node.name for node in on} - {*machines_of(self.folder)}))
         write_record(
             self.folder, Record(image.key, net.bridge, plan.controller.name, image.packages)
         )
@@ -101,13 +102,16 @@ class NspawnDriver:
         secrets = keys.secrets_of(self.folder)
         make_bridge(net, self._owner())
         common = contents.rendered(plan)
-        self._own_files(plan, common)
-        self._data(image.tree)
-        on = [node for node in wanted if node.name not in off]
+        lasting.write_own_files(self.folder, plan, common)
+        lasting.make_data(self.folder, image.tree)
+        roomy = self._make_room(on, image.tree, say)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             prepare = partial(self._prepare, plan, secrets, image.tree, common)
             changed = dict(zip((n.name for n in on), pool.map(prepare, on), strict=True))
         self._start(plan, on, changed, net.bridge, say)
+        if roomy:
+            with contextlib.suppress(SlurmError):  # those that failed jobs for want of space
+                resume(roomy, self.environment())
         until_ready(
             plan,
             off,
@@ -132,7 +136,7 @@ class NspawnDriver:
         end_machines([m for name, m in machines.items() if name != head], limit_s=10)
         self._unplug(machines)
         end(d.pid for d in daemons_of(self.folder) if d.program == "munged")
-        root.unmount_below(self.folder)
+        unmount_below(self.folder)
 
     def destroy(self) -> None:
         """End every node at once, and remove mounts and the bridge."""
@@ -140,15 +144,15 @@ class NspawnDriver:
         end_machines(machines.values(), at_once=True)
         self._unplug(machines)
         end(d.pid for d in daemons_of(self.folder) if d.program == "munged")
-        root.unmount_below(self.folder)
+        unmount_below(self.folder)
         bridge = read_record(self.folder).bridge
         if bridge:
             remove_bridge(bridge, self._owner())
 
     def faults(self) -> list[str]:
         """Return what must run for SLURM to answer and does not, each with its remedy."""
-        found = []
         record = read_record(self.folder)
+        found = disk.host_faults(self.folder)
         if not [d for d in daemons_of(self.folder) if d.program == "munged"]:
             found.append("munged does not run on this machine; `ai-how up` starts it")
         elif not munge_answers(self.folder / "run" / "munge.socket"):
@@ -170,17 +174,15 @@ class NspawnDriver:
 
         def look(node: Node) -> list[str]:
             place = self.nodes / node.name / "root"
-            return health.faults(machines[node.name], place, contents.units(plan, node), socket)
+            units, services = contents.units(plan, node), contents.services(plan, node)
+            return health.faults(machines[node.name], place, units, services, socket)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return [fault for found in pool.map(look, nodes) for fault in found]
 
     def inventory(self, plan: Plan) -> dict[str, object]:
         """Return the nodes as an Ansible inventory: addresses, the ssh key, groups and facts."""
-        born = {node.name: root.born(self.nodes / node.name) for node in plan.nodes}
-        # systemd-nspawn mounts the hierarchies of cgroups read only
-        fuse = Path(_FUSE).exists()
-        return inventory_of(plan, self.folder, born, cgroup_mode="none", fuse=fuse)
+        return inventory(plan, self.folder)
 
     def run_in(self, node: str, command: Sequence[str]) -> int:
         """Run a command in a node, on this terminal, and return its exit status."""
@@ -229,7 +231,7 @@ class NspawnDriver:
             self._leave(store.folder_of(wanted.key) / "tree", say)
             image = build.ensure(wanted, say)
         for folder in self._node_folders():
-            lower = root.lower_of(folder / "root")
+            lower = lower_of(folder / "root")
             other = lower is not None and lower != image.tree
             if other or (lower is None and read_record(self.folder).image not in {"", image.key}):
                 say(f"{folder.name}: the image has changed; it is made anew")
@@ -238,13 +240,13 @@ class NspawnDriver:
 
     def _leave(self, tree: Path, say: Say) -> None:
         for folder in self._node_folders():
-            if root.lower_of(folder / "root") == tree:
+            if lower_of(folder / "root") == tree:
                 say(f"{folder.name}: ended, for its image is damaged")
                 self._anew(folder)
 
     def _anew(self, folder: Path) -> None:
         self._away_with({folder.name})
-        root.unmount_below(folder)
+        unmount_below(folder)
         root.forget_changes(folder)
 
     def _node_folders(self) -> list[Path]:
@@ -255,7 +257,7 @@ class NspawnDriver:
         for folder in self._node_folders():
             if folder.name not in names:
                 self._away_with({folder.name})
-                root.unmount_below(folder)
+                unmount_below(folder)
                 shutil.rmtree(folder)
 
     def _away_with(self, names: set[str]) -> None:
@@ -267,38 +269,44 @@ class NspawnDriver:
         for name in names:
             until_unplugged(f"vb-{machine_name(self.nodes / name / 'root')}")
 
-    def _own_files(self, plan: Plan, common: Mapping[str, str]) -> None:
-        """Write what this machine's commands and Ansible read."""
-        texts = {f"nodes/{name}": text for name, text in common.items()}
-        texts["slurm.conf"] = contents.host_conf(plan, self.folder / "run" / "munge.socket")
-        texts["known_hosts"] = keys.known_hosts(self.folder, plan)
-        texts["addresses.json"] = json.dumps({n.name: n.ip for n in plan.nodes}, indent=1) + "\n"
-        for name, text in texts.items():
-            path = self.folder / "etc" / name
-            if not path.exists() or path.read_text() != text:
-                write_whole(path, text)
-        for name in ("jwt.key", "munge.key"):
-            (self.folder / "etc" / "keys" / name).chmod(0o400)
+    def _make_room(self, nodes: Sequence[Node], tree: Path, say: Say) -> list[str]:
+        """Mount the roots of nodes; return those of compute nodes that were full and are not.
 
-    def _data(self, tree: Path) -> None:
-        """Make the folders of what is to last, with the owners that they have in a node."""
-        database = self.folder / "data" / "mysql"
-        if not database.exists():
-            new = self.folder / "data" / "mysql.new"
-            shutil.rmtree(new, ignore_errors=True)
-            done = subprocess.run(
-                ["cp", "--archive", "--reflink=auto", tree / "var/lib/mysql", new],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
+        Raises DriverError where there is no room on this machine's own disk.
+        """
+
+        def mount(node: Node) -> str | None:
+            place = root.mount_root(self.nodes / node.name, tree, node.disk_MiB, say)
+            return self._empty(node, tree, say) if disk.is_full(place) else None
+
+        if full := disk.host_faults(self.folder):
+            raise DriverError(full[0])
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return [name for name in pool.map(mount, nodes) if name]
+
+    def _empty(self, node: Node, tree: Path, say: Say) -> str | None:
+        """Make room on the full disk of a node; say its name where that was done."""
+        folder = self.nodes / node.name
+        machine = machines_of(self.folder).get(node.name)
+        if machine is not None and health.jobs_run(machine):
+            say(f"{node.name}: its disk is full, and jobs run on it; run `ai-how up` after them")
+            return None
+        place = folder / "root"
+        disk.trim(place)
+        if not disk.is_full(place):
+            say(f"{node.name}: its disk was full; caches, logs and temporary files are removed")
+        elif not disk.has_own(folder):
+            raise DriverError(
+                f"{node.name}: its disk is this machine's, and full; "
+                f"free {disk.FULL_MIB} MiB or more in {place}"
             )
-            if done.returncode:
-                raise DriverError(f"{database} cannot be made: {done.stderr.strip()}")
-            new.rename(database)
-        state = self.folder / "data" / "slurmctld"
-        state.mkdir(exist_ok=True)
-        os.chown(state, *root.owner_in(tree, "slurm"))
+        else:
+            self._away_with({node.name})
+            unmount_below(folder)
+            kept = disk.set_aside(folder)
+            say(f"{node.name}: its disk was full; it is kept as {kept}, and made anew")
+            root.mount_root(folder, tree, node.disk_MiB, say)
+        return node.name if node.role == "compute" else None
 
     def _prepare(
         self,
@@ -308,8 +316,8 @@ class NspawnDriver:
         common: Mapping[str, str],
         node: Node,
     ) -> set[str]:
-        """Mount a node's root and write what is not as it should be; return what that was."""
-        place = root.mount_root(self.nodes / node.name, tree)
+        """Write what is not as it should be in a node's root; return what that was."""
+        place = self.nodes / node.name / "root"
         log = self.folder / "log" / node.name
         log.mkdir(exist_ok=True)
         os.chown(log, *root.owner_in(tree, "slurm"))
@@ -338,7 +346,7 @@ class NspawnDriver:
             self._away_with(renumbered)
         new = [node for node in on if node.name not in machines or node.name in renumbered]
         for node in new:
-            boot(self._boot(plan, node, bridge))
+            boot(boot_of(plan, node, self.folder, bridge))
         if new:
             say(f"{len(new)} nodes boot")
         old = [node for node in on if node not in new]
@@ -348,6 +356,7 @@ class NspawnDriver:
             return health.mend(
                 machines[node.name],
                 contents.units(plan, node),
+                contents.services(plan, node),
                 socket,
                 anew=bool(changed[node.name]),
             )
@@ -356,30 +365,6 @@ class NspawnDriver:
             for told in pool.map(mend, old):
                 if told:
                     say(told)
-
-    def _boot(self, plan: Plan, node: Node, bridge: str) -> Boot:
-        shared = plan.shared or str(self.folder / "shared")
-        binds = [
-            (str(self.folder / "log" / node.name), "/var/log/slurm", False),
-            (shared, shared, False),
-            *node.mounts,
-        ]
-        if node.role == "controller":
-            data = self.folder / "data"
-            binds.append((str(data / "mysql"), "/var/lib/mysql", False))
-            binds.append((str(data / "slurmctld"), "/var/lib/slurm/slurmctld", False))
-            if plan.storage == "seaweedfs":
-                store_of = data / "seaweedfs"
-                store_of.mkdir(exist_ok=True)
-                binds.append((str(store_of), "/var/lib/seaweedfs", False))
-        return Boot(
-            node=node.name,
-            root=self.nodes / node.name / "root",
-            bridge=bridge,
-            console=self.folder / "log" / f"console-{node.name}.log",
-            binds=binds,
-            devices=[_FUSE] if Path(_FUSE).exists() else [],
-        )
 
     def _all_live(self, began: float, names: Sequence[str]) -> None:
         """Raise DriverError where a node that was booted has ended."""

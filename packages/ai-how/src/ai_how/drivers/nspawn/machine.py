@@ -19,6 +19,7 @@ from pathlib import Path
 from ai_how.drivers.base import DriverError
 from ai_how.drivers.daemons import commands, end, lives
 
+FUSE = "/dev/fuse"
 _PROC = Path("/proc")
 _HALT = signal.SIGRTMIN + 4  # to systemd(1): power off
 
@@ -165,13 +166,17 @@ NODE_ENVIRONMENT = {
 
 
 def _led(pid: int, folder: Path) -> str | None:
-    """Return the node whose process 1 this is, if it is one of the cluster in `folder`."""
+    """Return the node whose process 1 this is, if it is one of the cluster in `folder`.
+
+    What a node's process 1 has as its root, others may have somewhere among their mounts: whoever
+    makes a mount namespace of its own takes copies of this machine's.
+    """
     with contextlib.suppress(OSError, StopIteration):
         with (_PROC / str(pid) / "status").open() as status:
             inner = next(line for line in status if line.startswith("NSpid:")).split()
         if inner[-1] == "1" and len(inner) > 2:
             upper = f"upperdir={folder}/nodes/"
-            mounts = (_PROC / str(pid) / "mountinfo").read_text()
-            if upper in mounts:
-                return mounts.partition(upper)[2].partition("/")[0]
+            for line in (_PROC / str(pid) / "mountinfo").read_text().splitlines():
+                if line.split(" ", 5)[4] == "/" and upper in line:
+                    return line.partition(upper)[2].partition("/")[0]
     return None

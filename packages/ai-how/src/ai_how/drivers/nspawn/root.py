@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from ai_how.drivers.base import DriverError
+from ai_how.drivers.base import DriverError, Say
+from ai_how.drivers.nspawn.disk import mount_disk
+from ai_how.drivers.nspawn.mounts import mounts_below, run
 from ai_how.files import write_whole
-
-_MOUNTINFO = Path("/proc/self/mountinfo")
 
 
 @dataclass(frozen=True)
@@ -25,15 +23,17 @@ class NodeFile:
     owner: tuple[int, int] = (0, 0)
 
 
-def mount_root(folder: Path, tree: Path) -> Path:
-    """Mount a node's root at ``folder/root``, its own files in ``folder/upper``; return it."""
-    root, upper, work = (folder / name for name in ("root", "upper", "work"))
+def mount_root(folder: Path, tree: Path, size_MiB: int, say: Say) -> Path:
+    """Mount a node's root at ``folder/root`` and return it. What it writes is on its own disk."""
+    root = folder / "root"
+    home = mount_disk(folder, size_MiB, say)
+    upper, work = home / "upper", home / "work"
     if not upper.exists():
         write_whole(folder / "born", f"{secrets.token_hex(8)}\n")
     for path in (root, upper, work):
         path.mkdir(parents=True, exist_ok=True)
     if root not in mounts_below(folder):
-        _run("mount", "-t", "overlay", "-o", overlay_options(tree, upper, work), "ai-how", root)
+        run("mount", "-t", "overlay", "-o", overlay_options(tree, upper, work), "ai-how", root)
     return root
 
 
@@ -48,40 +48,11 @@ def overlay_options(tree: Path, upper: Path, work: Path) -> str:
     return f"lowerdir={tree},upperdir={upper},workdir={work}"
 
 
-def lower_of(root: Path) -> Path | None:
-    """Return the image that a mounted root stands on, or None where nothing is mounted."""
-    for line in _MOUNTINFO.read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        if _plain(before.split()[4]) == str(root):
-            found = re.search(r"lowerdir=([^,]*)", after)
-            return Path(_plain(found[1])) if found else None
-    return None
-
-
-def mounts_below(folder: Path) -> list[Path]:
-    """Return what is mounted in or below a folder, the innermost first."""
-    found = []
-    for line in _MOUNTINFO.read_text().splitlines():
-        path = Path(_plain(line.split()[4]))
-        if path.is_relative_to(folder):
-            found.append(path)
-    return sorted(found, key=lambda path: len(path.parts), reverse=True)
-
-
-def unmount_below(folder: Path) -> None:
-    """Unmount all in and below a folder; what somebody still stands in goes when they leave."""
-    for path in mounts_below(folder):
-        done = subprocess.run(["umount", path], capture_output=True, check=False, timeout=60)
-        if done.returncode:
-            _run("umount", "--lazy", path)
-    if left := mounts_below(folder):
-        raise DriverError(f"{left[0]} cannot be unmounted")
-
-
 def forget_changes(folder: Path) -> None:
     """Make a node's root anew from its image: remove all that the node wrote. Unmounted only."""
     if mounts_below(folder):
         raise DriverError(f"{folder} is mounted")
+    (folder / "disk.img").unlink(missing_ok=True)
     for name in ("upper", "work"):
         if (folder / name).exists():
             shutil.rmtree(folder / name)
@@ -137,16 +108,3 @@ def owner_in(tree: Path, user: str) -> tuple[int, int]:
         if name == user:
             return int(number), int(group)
     raise DriverError(f"the image {tree} has no user {user!r}")
-
-
-def _plain(text: str) -> str:
-    """Undo the octal escapes of mountinfo (proc(5))."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
-
-
-def _run(*words: str | Path) -> None:
-    done = subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, check=False, timeout=60
-    )
-    if done.returncode:
-        raise DriverError(f"{' '.join(map(str, words))}: {done.stderr.strip()}")
