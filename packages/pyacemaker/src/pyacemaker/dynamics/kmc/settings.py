@@ -73,3 +73,24 @@ class KMCSettings(BaseModel):
         description="A fixed prefactor in THz; null: harmonic transition-state theory (Vineyard), "
         "from the vibrations at minimum and saddle.",
     )
+    gamma_halt: float | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="In a campaign: extrapolation grade above which a search halts the walk; null: "
+        "gamma_select, above which a structure is worth a label.",
+    )
+    barriers_checked: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="In a campaign: most processes of a walk that completed whose barriers are "
+        "compared with the oracle's, two labels each.",
+    )
+    barrier_error_eV: float = Field(
+        default=0.03,
+        gt=0,
+        le=10,
+        description="In a campaign: largest error of a barrier in eV; beyond, the process is "
+        "learnt from and the walk made again.",
+    )
