@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
     from pyacemaker.campaign.preparation import Prepared
 
+# The same gate on a walk that shares nothing with what was learnt.
+INDEPENDENT = "barriers_of_independent_walk"
 GENERATOR = "barrier"
 # Where on the way from the minimum to the saddle point, and from there on to the next minimum.
 _ON_THE_WAY_UP, _ON_THE_WAY_DOWN = (1 / 3, 2 / 3), (0.5,)
@@ -155,7 +157,9 @@ def _moved(state: State, moved: np.ndarray | None, group: str, place: str) -> At
     return tag(atoms, GENERATOR, f"{group}-{state.number}", place=place, held=held)
 
 
-def judged(campaign: Campaign, asked: Processes, keys: Sequence[str | None]) -> CheckResult:
+def judged(
+    campaign: Campaign, asked: Processes, keys: Sequence[str | None], name: str = STEP
+) -> CheckResult:
     """Return the gate on barriers, from the labels of the structures that were asked for.
 
     `keys` are in the order of `asked.structures`. The structures of what is off by too much are
@@ -192,11 +196,11 @@ def judged(campaign: Campaign, asked: Processes, keys: Sequence[str | None]) -> 
         if abs(error) > settings.barrier_error_eV:
             wrong += process.way
     if not rows:
-        return CheckResult(STEP, False, "the oracle could label no process from end to end")
+        return CheckResult(name, False, "the oracle could label no process from end to end")
     force = max(row["force_at_saddle_eV_per_A"] for row in rows)
     told = ", ".join(f"{r['barrier_eV']:.3f} ({r['oracle_barrier_eV']:.3f})" for r in rows)
     return CheckResult(
-        STEP,
+        name,
         worst <= settings.barrier_error_eV,
         f"barriers {told} eV by the potential (by the oracle at the same structures): at most "
         f"{worst:.3f} eV off, {settings.barrier_error_eV:g} eV allowed; the oracle's forces at "

@@ -85,7 +85,7 @@ def _test(
         calculator = Potential.load(journal.workdir / fit["potential"]).calculator()
         checks = [campaign.parts.test_check.run(calculator, prepared.reference, dataset.test)]
         if asked.found:
-            checks.append(barriers.judged(campaign, asked, of_barriers))
+            checks.append(barriers.judged(campaign, asked, of_barriers, barriers.INDEPENDENT))
         passed = all(check.passed for check in checks)
         reason = "; ".join(check.reason for check in checks)
         if passed:
