@@ -14,7 +14,13 @@ class KMCSettings(BaseModel):
 
     engine: Literal["builtin", "eon"] = Field(
         default="builtin",
-        description="builtin: on ASE's dimer. eon is unavailable so far; docs/kmc.md says why.",
+        description="builtin: on ASE's dimer. eon: your own installation of EON (eon-server and "
+        "eonclient).",
+    )
+    eon: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder that holds eon-server and eonclient; null: they are on the PATH.",
     )
     temperature_K: float = Field(gt=0, le=20_000, description="Temperature of the walk in K.")
     events: int = Field(default=20, ge=1, le=10_000_000, description="Hops of the walk.")
