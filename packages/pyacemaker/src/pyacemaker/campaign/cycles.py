@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyacemaker.campaign.entries import BARRIERS_STEP
 from pyacemaker.campaign.fits import GROW
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.report.data import CycleRow
@@ -19,11 +20,11 @@ def cycle_rows(state: CampaignState) -> list[CycleRow]:
         row = rows.setdefault(record.iteration, {"iteration": record.iteration, "wall_s": 0.0})
         row["wall_s"] += record.wall_s
         result = record.result
-        if record.name in ("label", "certify"):
+        if record.name in ("label", BARRIERS_STEP, "certify"):
             new = len([key for key in result["keys"] if key is not None])
             total += new
             row["new_labels"] = row.get("new_labels", 0) + new
-            if record.name == "label":  # those of the last test come after the fit
+            if record.name == "label":  # the others come after the fit
                 row["labels"] = total
         elif record.name == "explore":
             row["note"] = result["source"]

@@ -8,7 +8,8 @@ from pyacemaker.campaign.state import CampaignState
 
 # Steps whose result lists labels, in the order in which an iteration makes them.
 COMPARE_STEP, IMPORT_STEP, PHASES_STEP = "compare", "imported", "phases"
-LABEL_STEPS = ("label", "certify", COMPARE_STEP, IMPORT_STEP, PHASES_STEP)
+BARRIERS_STEP = "barriers"
+LABEL_STEPS = ("label", BARRIERS_STEP, "certify", COMPARE_STEP, IMPORT_STEP, PHASES_STEP)
 
 
 @dataclass(frozen=True)

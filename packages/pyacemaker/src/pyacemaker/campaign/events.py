@@ -19,6 +19,7 @@ STEP_WORDS = {
     "grow": "deciding whether the networks grow",
     "md": "dynamics under the watchdog",
     "calibrate": "calibrating gamma against held-out labels",
+    "barriers": "comparing barriers with the oracle's",
     "extend": "exploring beyond the goal",
     "certify_md": "independent dynamics",
     "certify": "labelling independent trajectories",

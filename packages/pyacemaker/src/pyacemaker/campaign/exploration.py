@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from pyacemaker.campaign import explorers, fits
+from pyacemaker.campaign import barriers, explorers, fits
 from pyacemaker.campaign.budget import labels_left
 from pyacemaker.campaign.dataset import FREE, TEST, TRAIN, load
-from pyacemaker.campaign.labelling import label_batch, too_many_failed
+from pyacemaker.campaign.labelling import label_structures
 from pyacemaker.generator.cold_start import cold_start
 from pyacemaker.generator.foundation import disagreement, foundation_frames, most_disputed
 from pyacemaker.generator.local import local_candidates
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
     from pyacemaker.campaign.preparation import Prepared
 
-# More failures than this share of at least so many structures is no accident.
-_MAX_FAILED_SHARE = 0.5
-_MIN_TRIED = 6
 # Shares of a batch: what is required at most, and (of the first) what is kept for testing.
 _REQUIRED_SHARE = 0.4
 _TEST_SHARE = 0.15
@@ -47,6 +44,9 @@ def explore(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str,
         required: list[Atoms] = []
         source, role = "halts", TRAIN
         pool = _round_halts(campaign, iteration, rng)
+        if not pool:
+            source = "wrong barriers"
+            required, pool = _round_barriers(campaign, iteration, rng)
         if not pool:
             source, role = "cold start", FREE
             required = _failed_properties(campaign, iteration - 1)
@@ -92,6 +92,24 @@ def _round_halts(campaign: Campaign, iteration: int, rng: np.random.Generator) -
         text = f"{len(pool)} candidates round {len(halts)} halts"
         campaign.journal.note(iteration, "explore", text)
     return pool
+
+
+def _round_barriers(
+    campaign: Campaign, iteration: int, rng: np.random.Generator
+) -> tuple[list[Atoms], list[Atoms]]:
+    """Return what lies on the way over barriers that were wrong, and candidates round the top."""
+    saddles, way = barriers.wrong_saddles(campaign, iteration - 1)
+    pool: list[Atoms] = []
+    for number, saddle in enumerate(saddles):
+        name = f"barrier-{iteration - 1:03d}-{number:02d}"
+        made = local_candidates(saddle, name, rng, embed_above=embed_above(campaign))
+        pool += made.candidates
+        for remark in made.remarks:
+            campaign.journal.note(iteration, "explore", remark)
+    if saddles:
+        text = f"{len(pool)} candidates round {len(saddles)} saddle points of wrong barriers"
+        campaign.journal.note(iteration, "explore", text)
+    return way, pool
 
 
 def _by_foundation_models(
@@ -297,29 +315,3 @@ def label(
         return label_structures(campaign, iteration, "label", structures, chosen["roles"], prepared)
 
     return journal.step(iteration, "label", work)
-
-
-def label_structures(
-    campaign: Campaign,
-    iteration: int,
-    step: str,
-    structures: list[Atoms],
-    roles: list[str],
-    prepared: Prepared,
-) -> dict[str, Any]:
-    """Label `structures` and return the result of a labelling step."""
-    journal = campaign.journal
-    batch = label_batch(
-        structures, prepared.oracle, campaign.store, campaign.executor, journal.progress
-    )
-    for key, diagnosis in batch.failures.items():
-        journal.note(iteration, step, f"label {key[:12]} failed: {diagnosis}")
-    tried = len(set(batch.keys) - {None}) + len(batch.failures)
-    if tried >= _MIN_TRIED and len(batch.failures) > _MAX_FAILED_SHARE * tried:
-        raise too_many_failed(list(batch.failures.values()), tried, campaign.store)
-    return {
-        "keys": list(batch.keys),
-        "roles": roles,
-        "failures": batch.failures,
-        "computed": batch.computed,
-    }

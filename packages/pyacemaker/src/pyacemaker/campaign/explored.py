@@ -38,13 +38,12 @@ class Explored:
     `record` is what the state keeps of it, plain JSON values: at least `kind`,
     `temperature_K`, `status` (completed, halted or failed), `message`, `engine`,
     `gamma_halt`, `wall_s`, `warnings` and `told` (one line for the log). `frame` is the last
-    structure, with the array `gamma` where the run halted. `saddles` are further structures
-    worth a test, `files` by name what the next run goes on from.
+    structure, with the array `gamma` where the run halted. `files` by name
+    are what the next run goes on from.
     """
 
     record: dict[str, Any]
     frame: Atoms
-    saddles: Sequence[Atoms] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
 
 

@@ -87,8 +87,6 @@ def run_tasks(
 def _kept(campaign: Campaign, folder: Path, ended: Explored) -> dict[str, Any]:
     journal = campaign.journal
     run = {**ended.record, "frame": journal.save(folder / "last_frame.json", [ended.frame])}
-    if ended.saddles:
-        run["saddles"] = journal.save(folder / "saddles.json", list(ended.saddles))
     return run | {name: journal.reference(path) for name, path in ended.files.items()}
 
 

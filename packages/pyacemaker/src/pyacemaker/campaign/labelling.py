@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -16,6 +17,12 @@ from pyacemaker.files import locked
 from pyacemaker.labels import Failure, LabelStore
 from pyacemaker.oracle.base import Label, Oracle, OracleError
 
+if TYPE_CHECKING:
+    from pyacemaker.campaign.orchestrator import Campaign
+    from pyacemaker.campaign.preparation import Prepared
+
+# More failures than this share of at least so many structures is no accident.
+_MAX_FAILED_SHARE, _MIN_TRIED = 0.5, 6
 # After so many labels of a batch, more failures than this share end it.
 _SOON, _NEARLY_ALL = 20, 0.8
 # Classes of failure that say nothing about the structure: it is tried again in a next run.
@@ -131,3 +138,29 @@ def label_batch(
         if tried >= _SOON and len(failed_now) > _NEARLY_ALL * tried:
             raise too_many_failed(failed_now, tried, store)
     return Batch(tuple(None if key in failures else key for key in keys), failures, len(tasks))
+
+
+def label_structures(
+    campaign: Campaign,
+    iteration: int,
+    step: str,
+    structures: list[Atoms],
+    roles: list[str],
+    prepared: Prepared,
+) -> dict[str, Any]:
+    """Label `structures` and return the result of a labelling step."""
+    journal = campaign.journal
+    batch = label_batch(
+        structures, prepared.oracle, campaign.store, campaign.executor, journal.progress
+    )
+    for key, diagnosis in batch.failures.items():
+        journal.note(iteration, step, f"label {key[:12]} failed: {diagnosis}")
+    tried = len(set(batch.keys) - {None}) + len(batch.failures)
+    if tried >= _MIN_TRIED and len(batch.failures) > _MAX_FAILED_SHARE * tried:
+        raise too_many_failed(list(batch.failures.values()), tried, campaign.store)
+    return {
+        "keys": list(batch.keys),
+        "roles": roles,
+        "failures": batch.failures,
+        "computed": batch.computed,
+    }

@@ -4,6 +4,7 @@
     iterate     explore -> select -> label -> train -> validate -> MD or kMC under the watchdog
                 a halt:    candidates round the halted frame are the next exploration
                 a no-go:   structures of the failed property are
+        a wrong barrier (kMC): the saddle point and the way up to it are
                 no halt:   what the policy wants explored beyond the goal, while labels last;
                            then independent trajectories are labelled as a last test
     end         by convergence, or by budget; the potential that passed is deployed
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pyacemaker.campaign import (
+    barriers,
     calibration,
     certify,
     deploy,
@@ -158,6 +160,9 @@ def _run(campaign: Campaign) -> Outcome:
             fit = calibration.with_thresholds(campaign, iteration, fit)
             runs = explorers.run_all(campaign, iteration, prepared, fit)
             if not runs["completed"]:
+                continue
+            if not barriers.hold(campaign, iteration, prepared, fit, runs):
+                deploy.update_report(campaign)
                 continue
             if not extension.extend(campaign, iteration, prepared, fit)["completed"]:
                 continue

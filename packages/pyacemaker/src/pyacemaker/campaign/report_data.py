@@ -15,7 +15,7 @@ from ase import Atoms, units
 from pyacemaker.campaign import fits
 from pyacemaker.campaign.cycles import cycle_rows
 from pyacemaker.campaign.dataset import Dataset, load, read_labels, split_of
-from pyacemaker.campaign.entries import entries
+from pyacemaker.campaign.entries import BARRIERS_STEP, entries
 from pyacemaker.campaign.outcome import Ending, Outcome
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.labels import Failure, LabelStore
@@ -141,7 +141,7 @@ def _walks(state: CampaignState) -> list[KMCWalk]:
 def _checks(workdir: Path, state: CampaignState) -> list[CheckEntry]:
     found = []
     for record in state.steps():
-        if record.name in ("validate", "certificate"):
+        if record.name in ("validate", BARRIERS_STEP, "certificate"):
             path = workdir / record.result["series"]["file"]
             with path.open() as stream:
                 found += [

@@ -52,9 +52,7 @@ class KMCTask:
             self.start, landscape, self.settings, self.seed, self.table, self.timeout_s
         )
         result = self.engine.run(request, self.workdir, lambda done, total, told: None)
-        return Explored(
-            _record(self, result), result.frame, saddles_of(result), {"table": result.table}
-        )
+        return Explored(_record(self, result), result.frame, {"table": result.table})
 
 
 def kmc_tasks(campaign: Campaign, stage: Stage) -> list[KMCTask]:
@@ -66,7 +64,9 @@ def kmc_tasks(campaign: Campaign, stage: Stage) -> list[KMCTask]:
         start=_start(campaign, stage),
         potential=campaign.journal.workdir / stage.fit["potential"],
         settings=settings.kmc,
-        gamma_halt=stage.fit.get("gamma_halt", settings.dynamics.gamma_halt),
+        # a barrier is no better than the forces on the way up to it
+        gamma_halt=settings.kmc.gamma_halt
+        or stage.fit.get("gamma_select", settings.dynamics.gamma_select),
         # the walk of a campaign is one: its draws must not change with the iteration
         seed=int(stage.rng.integers(1, 2**31 - 1)) if stage.independent else settings.seed,
         table=None if stage.independent else _saved_table(campaign, stage.iteration),
@@ -96,22 +96,6 @@ def _saved_table(campaign: Campaign, iteration: int) -> Path | None:
         if run.get("kind") == "kmc"
     ]
     return campaign.journal.checked(before[-1]) if before else None
-
-
-def saddles_of(result: KMCResult) -> list[Atoms]:
-    """Return the saddle points of the result, lowest barrier first, without constraints."""
-    found = [
-        (one.barrier_eV, state.number, one.number, state.atoms, one.saddle)
-        for state in result.states
-        for one in state.mechanisms
-    ]
-    made = []
-    for *_, atoms, moved in sorted(found, key=lambda item: item[:3]):
-        saddle: Atoms = atoms.copy()
-        saddle.set_constraint()
-        saddle.positions += moved
-        made.append(saddle)
-    return made
 
 
 def _record(task: KMCTask, result: KMCResult) -> dict[str, Any]:

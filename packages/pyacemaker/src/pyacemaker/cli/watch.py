@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pyacemaker.campaign.entries import BARRIERS_STEP
 from pyacemaker.campaign.events import STEP_WORDS, Event, Listener
 from pyacemaker.config.settings import CampaignSettings
 
@@ -57,7 +58,7 @@ class Watch:
             self._take_result(event)
 
     def _take_result(self, event: Event) -> None:
-        if event.step in ("label", "certify"):
+        if event.step in ("label", BARRIERS_STEP, "certify"):
             self.labels += len(event.data["keys"])
             if computed := event.data["computed"]:
                 self.label_s = event.data["wall_s"] / computed

@@ -273,6 +273,7 @@ _NOT_SCIENCE: dict[str, Any] = {
     "trainer": {"timeout_s"},
     "generator": {"root", "device"},
     "dynamics": {"engine", "lammps_command", "timeout_s"},
+    "kmc": {"eon"},
 }
 
 

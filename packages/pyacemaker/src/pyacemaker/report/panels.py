@@ -164,6 +164,18 @@ def _walks(data: ReportData) -> list[Panel]:
                 f"The time line: {plural(walk.hops_done, 'hop')} in {number(walk.time_s)} s.",
             )
         )
+    compared = walks.barrier_rows(data)
+    if compared:
+        made.append(
+            Panel(
+                "kmc-barriers",
+                "kmc",
+                walks.barriers(compared),
+                "Barriers by the potential and by the oracle",
+                "Barriers of the processes that matter, by the potential of each cycle and by the "
+                "oracle at the same structures: what is off is learnt from.",
+            )
+        )
     watched = [one for one in data.kmc if one.gamma_trace]
     if watched:
         made.append(

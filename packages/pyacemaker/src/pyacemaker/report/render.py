@@ -52,6 +52,7 @@ def render(data: ReportData) -> str:
         md_end=summary.md_end(data.md),
         kmc_walks=walks.walk_rows(data),
         kmc_processes=walks.process_rows(data),
+        kmc_barriers=[row.told for row in walks.barrier_rows(data)],
         kmc_sentence=walks.kmc_sentence(data),
         checks=checks,
         elastic=[table for check in checks if (table := elastic_tables(check))],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
 from pyacemaker.report import style
 from pyacemaker.report.data import KMCWalk, ReportData
-from pyacemaker.report.formatting import number, plural
+from pyacemaker.report.formatting import MISSING, fixed, number, plural
 
 MOST_ROWS = 40
 _MOST_SEARCHES = 600
@@ -53,6 +54,30 @@ def time_line(walk: KMCWalk) -> go.Figure:
             "%{customdata[1]:.3f} eV<extra></extra>"
         ),
     )
+    return figure
+
+
+def barriers(rows: Sequence[BarrierRow]) -> go.Figure:
+    """Draw every barrier that was compared, by the potential and by the oracle, cycle by cycle."""
+    figure = style.figure("cycle", "barrier (eV)")
+    for name, key, colour, symbol in (
+        ("oracle", "oracle_eV", style.VERMILLION, "circle-open"),
+        ("potential", "barrier_eV", style.BLUE, "circle"),
+    ):
+        figure.add_scatter(
+            x=[row.iteration for row in rows],
+            y=[getattr(row, key) for row in rows],
+            customdata=[[row.state, row.mechanism] for row in rows],
+            mode="markers",
+            name=name,
+            marker={"color": colour, "size": 11 if "open" in symbol else 6, "symbol": symbol},
+            hovertemplate=(
+                "cycle %{x}, state %{customdata[0]}: %{y:.3f} eV by the "
+                f"{name}<extra></extra>"
+            ),
+        )
+    figure.update_xaxes(dtick=1)
+    figure.update_layout(showlegend=True)
     return figure
 
 
@@ -119,6 +144,57 @@ def process_rows(data: ReportData) -> list[dict[str, object]]:
             "gamma": number(row.gamma, 2),
         }
         for row in (last.processes[:MOST_ROWS] if last else [])
+    ]
+
+
+@dataclass(frozen=True)
+class BarrierRow:
+    """A barrier by the potential of a cycle and by the oracle (eV), and the oracle's forces.
+
+    `force_eV_per_A` is the largest the oracle finds at the potential's saddle point. `walk` says
+    which walk found it.
+    """
+
+    iteration: int
+    walk: str
+    state: int
+    mechanism: int
+    barrier_eV: float
+    oracle_eV: float
+    force_eV_per_A: float
+
+    @property
+    def told(self) -> dict[str, object]:
+        """Return it as the text of a row."""
+        error = self.barrier_eV - self.oracle_eV
+        return {
+            "iteration": self.iteration,
+            "walk": self.walk,
+            "state": self.state,
+            "barrier": fixed(self.barrier_eV, 3),
+            "oracle": fixed(self.oracle_eV, 3),
+            "error": fixed(1000 * error, 0),
+            "percent": fixed(100 * error / self.oracle_eV, 1) if self.oracle_eV > 0 else MISSING,
+            "force": fixed(self.force_eV_per_A, 2),
+        }
+
+
+def barrier_rows(data: ReportData) -> list[BarrierRow]:
+    """Return every barrier that was put to the oracle, cycle by cycle, the lowest first."""
+    walks = {"barriers": "the walk", "barriers_of_independent_walk": "independent"}
+    return [
+        BarrierRow(
+            check.iteration or 0,
+            walks[check.name],
+            int(row["state"]),
+            int(row["mechanism"]),
+            row["barrier_eV"],
+            row["oracle_barrier_eV"],
+            row["force_at_saddle_eV_per_A"],
+        )
+        for check in data.checks
+        if check.name in walks
+        for row in check.series.get("processes", ())
     ]
 
 

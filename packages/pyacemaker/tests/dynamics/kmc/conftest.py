@@ -33,12 +33,16 @@ def quiet(done: int, total: int, told: str) -> None:
 
 
 def walk(
-    atoms: Atoms, workdir: Path, landscape: Landscape | None = None, **settings: object
+    atoms: Atoms,
+    workdir: Path,
+    landscape: Landscape | None = None,
+    table: Path | None = None,
+    **settings: object,
 ) -> KMCResult:
-    """Return a walk at 300 K by EMT."""
+    """Return a walk at 300 K, by EMT where no landscape is given."""
     chosen = KMCSettings.model_validate({"temperature_K": 300, **settings})
     landscape = landscape or Landscape(EMT(), "emt")
-    return AdaptiveKMC().run(KMCRequest(atoms, landscape, chosen, seed=1), workdir, quiet)
+    return AdaptiveKMC().run(KMCRequest(atoms, landscape, chosen, 1, table), workdir, quiet)
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,8 @@ from pyacemaker.dynamics.kmc.table import (
 
 # Streams of the one seed: searches of a state and hops of the walk never share draws.
 _SEARCHES, _HOPS = 1, 2
+# How far it goes, and what a campaign asks of it, do not change what a walk comes to.
+_NOT_OF_THE_WALK = {"eon", "events", "gamma_halt", "barriers_checked", "barrier_error_eV"}
 # A walk whose hops mostly undo each other is caught; it says so.
 _BACK_AND_FORTH, _LEAST_HOPS = 0.8, 10
 
@@ -115,7 +117,7 @@ def _check(request: KMCRequest) -> None:
 
 def digest_of(request: KMCRequest) -> str:
     """Return what identifies a walk: the same digest goes on from a table as it stands."""
-    science = request.settings.model_dump(mode="json", exclude={"events"})
+    science = request.settings.model_dump(mode="json", exclude=_NOT_OF_THE_WALK)
     parts = [
         structure_text(request.atoms),
         request.landscape.name,

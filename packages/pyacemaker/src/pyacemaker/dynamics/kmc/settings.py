@@ -14,7 +14,13 @@ class KMCSettings(BaseModel):
 
     engine: Literal["builtin", "eon"] = Field(
         default="builtin",
-        description="builtin: on ASE's dimer. eon is unavailable so far; docs/kmc.md says why.",
+        description="builtin: on ASE's dimer. eon: your own installation of EON (eon-server and "
+        "eonclient).",
+    )
+    eon: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder that holds eon-server and eonclient; null: they are on the PATH.",
     )
     temperature_K: float = Field(gt=0, le=20_000, description="Temperature of the walk in K.")
     events: int = Field(default=20, ge=1, le=10_000_000, description="Hops of the walk.")
@@ -72,4 +78,25 @@ class KMCSettings(BaseModel):
         le=1e6,
         description="A fixed prefactor in THz; null: harmonic transition-state theory (Vineyard), "
         "from the vibrations at minimum and saddle.",
+    )
+    gamma_halt: float | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="In a campaign: extrapolation grade above which a search halts the walk; null: "
+        "gamma_select, above which a structure is worth a label.",
+    )
+    barriers_checked: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="In a campaign: most processes of a walk that completed whose barriers are "
+        "compared with the oracle's, two labels each.",
+    )
+    barrier_error_eV: float = Field(
+        default=0.03,
+        gt=0,
+        le=10,
+        description="In a campaign: largest error of a barrier in eV; beyond, the process is "
+        "learnt from and the walk made again.",
     )

@@ -1,0 +1,90 @@
+"""What EON reads: config.ini and pos.con.
+
+EON groups the atoms of a .con file by element. So atoms are sorted before, and what comes back
+is put into the order it had.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io.eon import write_eon
+
+from pyacemaker.dynamics.kmc.geometry import Indices
+from pyacemaker.dynamics.kmc.settings import KMCSettings
+
+CONFIG, POSITIONS = "config.ini", "pos.con"
+_SEED_LIMIT = 2**31 - 1
+_THz = 1e12
+
+
+def order_of(atoms: Atoms) -> Indices:
+    """Return the atoms in the order EON keeps them in: by atomic number, else as they come."""
+    return np.argsort(atoms.numbers, kind="stable")
+
+
+def positions_text(atoms: Atoms) -> str:
+    """Return `atoms` as pos.con; those that FixAtoms holds stay so."""
+    text = io.StringIO()
+    write_eon(text, [atoms[order_of(atoms)]], comment="pyacemaker")
+    return text.getvalue()
+
+
+def config_text(settings: KMCSettings, seed: int, client: str, force_program: Path) -> str:
+    """Return config.ini: the settings of a walk in EON's words.
+
+    Energies are eV, lengths angstrom, temperatures K, prefactors 1/s. The confidence scheme is
+    EON's ``new``, from how often the known processes were found again.
+    """
+    sections: dict[str, dict[str, object]] = {
+        "Main": {
+            "job": "akmc",
+            "temperature": settings.temperature_K,
+            "random_seed": seed % _SEED_LIMIT,
+        },
+        "AKMC": {
+            "confidence": settings.confidence,
+            "confidence_scheme": "new",
+            "thermally_accessible_window": settings.window_kT,
+            "max_kmc_steps": settings.events,
+        },
+        "Potential": {"potential": "ext_pot", "ext_pot_path": force_program},
+        "Communicator": {
+            "type": "local",
+            "client_path": client,
+            "number_of_cpus": 1,
+            "num_jobs": 1,
+        },
+        "Process Search": {"minimize_first": "true"},
+        "Optimizer": {
+            "opt_method": "lbfgs",
+            "converged_force": settings.fmax_eV_per_A,
+            "max_iterations": settings.max_steps,
+            "max_move": 0.1,
+        },
+        "Saddle Search": {
+            "method": "min_mode",
+            "min_mode_method": "dimer",
+            "displace_least_coordinated_weight": 1.0,
+            "displace_radius": settings.radius_A,
+            "displace_magnitude": settings.displacement_A,
+            "max_energy": settings.max_barrier_eV,
+            "max_iterations": settings.max_steps,
+            "converged_force": settings.fmax_eV_per_A,
+        },
+        "Structure Comparison": {"distance_difference": settings.same_A},
+        "Prefactor": {
+            "default_value": 0 if settings.prefactor_THz is None else settings.prefactor_THz * _THz,
+        },
+    }
+    parser = configparser.ConfigParser()
+    parser.read_dict(
+        {name: {key: str(value) for key, value in rows.items()} for name, rows in sections.items()}
+    )
+    text = io.StringIO()
+    parser.write(text)
+    return text.getvalue()
