@@ -35,9 +35,11 @@ from scipy.stats import t as student
 
 from benchmarks.learner.mlearn import read
 from pyacemaker.files import write_whole
+from pyacemaker.trainer.growing.enlarging import grown
 from pyacemaker.trainer.growing.network import GrowingNetworks
+from pyacemaker.trainer.growing.problem import one_thread, problem_of
 from pyacemaker.trainer.growing.readout import solve_readout
-from pyacemaker.trainer.growing.trainer import EsperTrainer, one_thread
+from pyacemaker.trainer.growing.trainer import EsperTrainer
 from pyacemaker.trainer.growing.training import Schedule, train
 from pyacemaker.trainer.metrics import errors_of
 from pyacemaker.trainer.settings import TrainerSettings
@@ -62,8 +64,8 @@ class Arm:
         """Grow by every way, in one go; the weights drawn are the same for every arm."""
         rng = np.random.default_rng([seed, 2])
         for way in WAYS:
-            self.model, self.size = self.trainer.grown(
-                self.problem, self.model, self.size, way, rng
+            self.model, self.size = grown(
+                self.problem, self.model, self.size, way, self.trainer.settings, rng
             )
 
     def train(self, epochs: int) -> None:
@@ -100,7 +102,7 @@ def run_seed(
     held = max(1, count // 5)
     mean = float(np.mean([a.get_potential_energy() / len(a) for a in chosen[held:]]))
     trainer = EsperTrainer(SETTINGS.model_copy(update={"cutoff_A": cutoff}))
-    problem = trainer._problem(chosen[held:], chosen[:held], {"Si": mean})
+    problem = problem_of(chosen[held:], chosen[:held], {"Si": mean}, trainer.settings)
     rows = []
     for name in ("fixed", "grown", "start", "least-squares"):
         began = time.process_time()

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import esper
-from esper import library_commands, policy_commands
+from esper.commands import blueprints, kernels, policy, service
 from esper.config import ConfigError, load_config
 from esper.files import AlreadyLockedError
 from esper.terminal import JsonFlag, refuse, stderr, stdout, warn
@@ -174,8 +174,14 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-library_commands.register(app)
-app.add_typer(policy_commands.policy_app, name="policy")
+app.add_typer(blueprints.blueprints_app, name="blueprints")
+app.add_typer(kernels.kernels_app, name="kernels")
+app.add_typer(service.library_app, name="library")
+app.add_typer(policy.policy_app, name="policy")
+app.command()(service.serve)
+app.command()(kernels.forge)
+app.command()(blueprints.lineage)
+app.command()(service.events)
 
 
 def main() -> None:

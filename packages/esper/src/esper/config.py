@@ -43,19 +43,26 @@ class NetworkConfig(_Section):
 
     `mlp`: Linear layers of `widths` hidden units with ReLU. `cnn`: 3 x 3 convolutions of `widths`
     channels with ReLU, every one but the first halving the image by max pooling before it, then
-    global average pooling and a Linear head.
+    global average pooling and a Linear head. `norm`: `batch` normalises what every hidden layer
+    puts out, before its activation; only `random` and `net2wider` widen through it.
     """
 
     kind: Literal["mlp", "cnn"] = "mlp"
+    norm: Literal["none", "batch"] = "none"
     widths: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (16, 16)
 
 
 class TrainingConfig(_Section):
-    """How long and how fast; Adam on the cross entropy."""
+    """How long and how fast; Adam on the cross entropy.
+
+    `decay`: `cosine` lets the learning rate fall to nothing over the epochs, whatever grows
+    meanwhile; `none` keeps it.
+    """
 
     epochs: _Positive = 40
     batch_size: _Positive = 64
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    decay: Literal["none", "cosine"] = "none"
     seed: Annotated[int, Field(ge=0)] = 0
     checkpoint_steps: _Positive = 200
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from esper.tezzeret.aot import PACKAGE, compile_inference, load_inference
+from esper.tezzeret.aot import CODE, compile_inference, load_inference
 from esper.tezzeret.module import KernelError
 
 
@@ -17,7 +17,8 @@ from esper.tezzeret.module import KernelError
 def test_a_network_is_compiled_and_loaded_only_if_it_is_the_one_made_here(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 3))
     folder = tmp_path / "compiled"
-    compile_inference(network, torch.randn(4, 6), folder)
+    assert compile_inference(network, torch.randn(4, 6), folder) == folder / CODE
+    assert sorted(path.name for path in folder.iterdir()) == [CODE, "inference.json"]
     run = load_inference(folder)
     for batch in (1, 9):
         x = torch.randn(batch, 6)
@@ -32,8 +33,18 @@ def test_a_network_is_compiled_and_loaded_only_if_it_is_the_one_made_here(tmp_pa
     with pytest.raises(KernelError, match=r"is for torch 1\.0"):
         load_inference(folder)
     note.write_text(kept)
-    content = (folder / PACKAGE).read_bytes()
-    (folder / PACKAGE).write_bytes(content[:-1] + b"x")
+    (library,) = (folder / CODE).rglob("*.so")
+    content = library.read_bytes()
+    for spoilt in (content[:-1] + b"x", b"", content + b"x"):
+        library.write_bytes(spoilt)
+        with pytest.raises(KernelError, match="is damaged"):
+            load_inference(folder)
+    library.write_bytes(content)
+    library.chmod(0o666)
+    with pytest.raises(KernelError, match="written by others"):
+        load_inference(folder)
+    library.chmod(0o600)
+    (library.parent / "another.so").write_bytes(content)
     with pytest.raises(KernelError, match="is damaged"):
         load_inference(folder)
 

@@ -101,10 +101,12 @@ FAILED = {"passed": False, "checks": [{"name": "eos", "passed": False}]}
 @pytest.mark.parametrize(
     ("kind", "rmse", "gates", "verdict", "kept", "words"),
     [
-        ("capacity", 0.1, True, PASSED, True, "kept, 0.2 -> 0.1"),
-        ("capacity", 0.1, False, PASSED, False, "rolled back (it fails eos)"),
-        ("capacity", 0.3, True, PASSED, False, "rolled back (the force error"),
-        ("capacity", 0.3, True, FAILED, True, "kept, 0.2 -> 0.3"),
+        ("capacity", 0.1, True, PASSED, True, "200 -> 100 meV/angstrom; kept"),
+        ("capacity", 0.1, False, PASSED, False, "rolled back: it fails eos"),
+        ("capacity", 0.3, True, PASSED, False, "rolled back: it is not better"),
+        ("capacity", 0.3, True, FAILED, True, "200 -> 300 meV/angstrom; kept"),
+        ("capacity", 0.1, False, FAILED, True, "200 -> 100 meV/angstrom; kept"),
+        ("capacity", 0.3, False, FAILED, False, "rolled back: it is not better"),
         ("data", 0.1, True, PASSED, False, "asks for labels"),
         ("unfinished", 0.1, True, PASSED, False, "not trained to the end"),
         ("enough", 0.1, True, PASSED, False, "nothing to grow for"),
@@ -125,7 +127,7 @@ def test_what_is_kept(
     after, judged = growing.consider(campaign, 1, PREPARED, fit, verdict)
     assert (after is not fit) == kept
     assert after["potential"].endswith("potential_grown") == kept
-    assert judged["passed"] == (True if kept else verdict["passed"])
+    assert judged["passed"] == (gates if kept else verdict["passed"])
     assert any(words in line.message for line in campaign.state.log_lines())
     if kept:
         assert fits.current(campaign.state, 1) == after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def _train(
         )
         while run.batch < len(order):
             chosen = order[run.batch]
+            _set_rate(run, config, (run.epoch + run.batch / len(order)) / config.training.epochs)
             loss = _step(run, data.train.x[chosen], data.train.y[chosen], costs)
             why = diverged(loss, run.recent, config.governor.factor, config.governor.window)
             if why is not None:
@@ -121,6 +123,15 @@ def _teller(config: Config, workdir: Path | None, bus: Bus | None) -> Teller:
         raise TrainingError(f"bus.url: {error}") from None
     name = run_name(config, workdir or Path("training"))
     return Teller(chosen, name, config.training.epochs, workdir)
+
+
+def _set_rate(run: Run, config: Config, progress: float) -> None:
+    """Set the learning rate of the coming step; `progress` goes from 0 to 1 over the training."""
+    rate = run.learning_rate
+    if config.training.decay == "cosine":
+        rate *= 0.5 * (1 + math.cos(math.pi * progress))
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
 
 
 def _step(run: Run, x: Tensor, y: Tensor, costs: dict[Any, int]) -> float:
@@ -167,9 +178,7 @@ def _roll_back(run: Run, snapshot: dict[str, Any], why: str, config: Config, dat
     for site, seed in guilty.items():
         growing.fault(run, site, seed, config.growth.embargo_steps)
     if not guilty:
-        run.learning_rate /= 2
-        for group in run.optimizer.param_groups:
-            group["lr"] = run.learning_rate
+        run.learning_rate /= 2  # the next step takes it
     run.note("rollback", why=why, at_step=at, sites=sorted(guilty), learning_rate=run.learning_rate)
     snapshot.update(capture(run))
     return run

@@ -28,28 +28,38 @@ def build_network(
         torch.manual_seed(seed)
         chosen = tuple(widths or config.widths)
         return (
-            _mlp(shape, classes, chosen) if config.kind == "mlp" else _cnn(shape, classes, chosen)
+            _mlp(shape, classes, chosen, config.norm == "batch")
+            if config.kind == "mlp"
+            else _cnn(shape, classes, chosen, config.norm == "batch")
         )
 
 
-def _mlp(shape: Sequence[int], classes: int, widths: tuple[int, ...]) -> nn.Sequential:
+def _mlp(
+    shape: Sequence[int], classes: int, widths: tuple[int, ...], normed: bool
+) -> nn.Sequential:
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     before = int(torch.Size(shape).numel())
     for i, width in enumerate(widths):
         layers[f"hidden{i}"] = nn.Linear(before, width)
+        if normed:
+            layers[f"norm{i}"] = nn.BatchNorm1d(width)
         layers[f"act{i}"] = nn.ReLU()
         before = width
     layers["head"] = nn.Linear(before, classes)
     return nn.Sequential(layers)
 
 
-def _cnn(shape: Sequence[int], classes: int, widths: tuple[int, ...]) -> nn.Sequential:
+def _cnn(
+    shape: Sequence[int], classes: int, widths: tuple[int, ...], normed: bool
+) -> nn.Sequential:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     before = shape[0]
     for i, width in enumerate(widths):
         if i > 0:
             layers[f"pool{i}"] = nn.MaxPool2d(2)
         layers[f"hidden{i}"] = nn.Conv2d(before, width, 3, padding=1)
+        if normed:
+            layers[f"norm{i}"] = nn.BatchNorm2d(width)
         layers[f"act{i}"] = nn.ReLU()
         before = width
     layers["average"] = nn.AdaptiveAvgPool2d(1)

@@ -1,9 +1,10 @@
 """Growth of the networks, where the trainer's can grow: only when capacity is what is missing.
 
 After a fit and its verdict the trainer says what limits the potential. Limited by capacity, it
-grows, is trained, and goes through every gate; a growth that fails one, or makes the validation
-error no smaller, is rolled back: the potential before it stays. Limited by data, the campaign
-goes on and labels more.
+grows, is trained, and goes through every gate; a growth that fails one which held before, or
+makes the validation error no smaller, is rolled back: the potential before it stays. A gate that
+failed before may still fail, for one growth need not be enough; the campaign goes on as after any
+failure, and may grow again. Limited by data, it goes on and labels more.
 """
 
 from __future__ import annotations
@@ -82,15 +83,32 @@ def _grow(
     judged = learning.judge(campaign, iteration, GROW, prepared, grown)
     before, after = (f["metrics"]["validation"]["force_rmse"] for f in (fit, grown))
     told = f"{done.metrics['growth']['way']}, {grown['metrics']['parameters']} parameters"
-    why_not = ""
-    if not judged["passed"]:
-        failed = [check["name"] for check in judged["checks"] if not check["passed"]]
-        why_not = f"it fails {', '.join(failed)}"
-    elif verdict["passed"] and not after < before:
-        why_not = f"the force error on the validation set is {after:.4g}, was {before:.4g}"
-    outcome = f"rolled back ({why_not})" if why_not else f"kept, {before:.4g} -> {after:.4g}"
-    journal.note(iteration, GROW, f"grew by {told}: {outcome} eV/angstrom")
+    why_not = _objection(_failed(verdict), _failed(judged), before, after)
+    outcome = f"rolled back: {why_not}" if why_not else "kept"
+    journal.note(
+        iteration,
+        GROW,
+        f"grew by {told}; force error on the validation set {1e3 * before:.4g} -> "
+        f"{1e3 * after:.4g} meV/angstrom; {outcome}",
+    )
     return {"accepted": not why_not, "why_not": why_not, "fit": grown, "verdict": judged}
+
+
+def _failed(verdict: dict[str, Any]) -> list[str]:
+    return [check["name"] for check in verdict["checks"] if not check["passed"]]
+
+
+def _objection(failed: list[str], fails: list[str], before: float, after: float) -> str:
+    """Return why a growth is rolled back, "" if it is kept.
+
+    `failed` and `fails` are the gates before and after it, `before` and `after` the force errors
+    on the validation set. What passes every gate where one failed is kept whatever its error.
+    """
+    if lost := [name for name in fails if name not in failed]:
+        return f"it fails {', '.join(lost)}"
+    if failed and not fails:
+        return ""
+    return "" if after < before else "it is not better"
 
 
 def complaints(state: CampaignState, iteration: int, verdict: dict[str, Any]) -> list[str]:

@@ -19,6 +19,8 @@ from pyacemaker.short_range import bond_of, distances_of, hole_in
 from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.growing import growth
 from pyacemaker.trainer.growing import trainer as module
+from pyacemaker.trainer.growing.enlarging import grown as carry_out
+from pyacemaker.trainer.growing.problem import problem_of
 from pyacemaker.trainer.growing.sizes import Size
 from pyacemaker.trainer.growing.trainer import EsperTrainer
 from pyacemaker.trainer.settings import TrainerSettings
@@ -113,8 +115,8 @@ def test_a_fit_goes_on_from_its_parent(fitted: FitResult, tmp_path: Path) -> Non
 
 def test_a_broken_or_foreign_parent(fitted: FitResult, tmp_path: Path) -> None:
     gold = EsperTrainer(SETTINGS)._parent(
-        fitted.potential, gold_problem := EsperTrainer(SETTINGS)._problem(
-            rattled(["Au"], 2, seed=3), [], reference_energies(["Au"])
+        fitted.potential, gold_problem := problem_of(
+            rattled(["Au"], 2, seed=3), [], reference_energies(["Au"]), SETTINGS
         )
     )  # fmt: skip
     assert gold is None
@@ -136,12 +138,13 @@ def test_growth_preserves_energies_forces_and_stresses(
     fitted: FitResult, way: growth.Way, operator: str
 ) -> None:
     trainer = EsperTrainer(SETTINGS.model_copy(update={"esper_operator": operator}))
-    problem = trainer._problem(TRAIN, VALIDATION, ALONE)
+    problem = problem_of(TRAIN, VALIDATION, ALONE, trainer.settings)
     found = trainer._parent(fitted.potential, problem)
     assert found is not None
     model, size = found
     before = model.plain(), list(model.functions), model.parameter_count()
-    grown, _ = trainer.grown(problem, model, size, way, np.random.default_rng(3))
+    rng = np.random.default_rng(3)
+    grown, _ = carry_out(problem, model, size, way, trainer.settings, rng)
     assert grown.parameter_count() > before[2]
     results = []
     for networks, functions in ((before[0], before[1]), (grown.plain(), grown.functions)):
@@ -164,7 +167,7 @@ def test_a_growth_that_would_change_the_function_is_refused(
     fitted: FitResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = EsperTrainer(SETTINGS)
-    problem = trainer._problem(TRAIN, VALIDATION, ALONE)
+    problem = problem_of(TRAIN, VALIDATION, ALONE, trainer.settings)
     found = trainer._parent(fitted.potential, problem)
     assert found is not None
     model, size = found
@@ -175,7 +178,7 @@ def test_a_growth_that_would_change_the_function_is_refused(
 
     monkeypatch.setattr(growth, "widen", careless)
     with pytest.raises(TrainerError, match="would change energy"):
-        trainer.grown(problem, model, size, "width", np.random.default_rng(0))
+        carry_out(problem, model, size, "width", SETTINGS, np.random.default_rng(0))
 
 
 def test_a_grown_potential_is_better_and_has_new_active_sets(

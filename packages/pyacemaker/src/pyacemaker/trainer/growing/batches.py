@@ -25,7 +25,9 @@ class Batch:
     """Several structures together. Descriptors are divided by the networks' scale.
 
     Weights multiply residuals: `on_energy` (n, per eV), `on_forces` (N, per eV/angstrom),
-    `on_stress` (n, per eV/angstrom^3; 0 where there is no stress). `rows` counts residuals.
+    `on_stress` (n, per eV/angstrom^3; 0 where there is no stress). `counts` (N, at most 1) is how
+    much an atom's forces count among all: the softening of strained structures and strong forces.
+    `rows` counts residuals.
     """
 
     X: Tensor
@@ -42,7 +44,7 @@ class Batch:
     on_energy: Tensor
     on_forces: Tensor
     on_stress: Tensor
-    counted: Tensor
+    counts: Tensor
     rows: int
 
     @property
@@ -145,6 +147,6 @@ def _batch(
         ),
         on_forces=tensor(settings.force_weight * forces_weight),
         on_stress=tensor(settings.stress_weight * weights / GPa * has_stress),
-        counted=torch.as_tensor(forces_weight > 0),
+        counts=tensor(forces_weight),
         rows=int(len(structures) + 3 * len(kinds) + 6 * has_stress.sum()),
     )

@@ -35,8 +35,11 @@ _SOLVES = 6  # of the linear part in a training
 
 @dataclass
 class Curves:
-    """Force error (RMSE of components, eV/angstrom) after each epoch; the first is before any.
+    """Force error (eV/angstrom) after each epoch; the first is before any.
 
+    It is the RMSE of components, each counting as it does in the loss: dimers and pressed pairs,
+    of which validation has none, would else be all of the training error, and the two sides could
+    not be compared.
     `validation` is empty where there is no validation set. `best_epoch` is the one that is kept.
     """
 
@@ -123,11 +126,6 @@ def train(
     return curves
 
 
-def force_error(model: GrowingNetworks, batches: Sequence[Batch]) -> float:
-    """Return the RMSE of force components (eV/angstrom) of atoms that count."""
-    return _errors(model, batches, ())[0][0]
-
-
 class Adam:
     """Kingma and Ba, Adam, ICLR 2015 (arXiv:1412.6980), algorithm 1.
 
@@ -169,15 +167,15 @@ def _errors(
     """Return force RMSEs on both sides, and the loss that decides what is kept."""
     found = []
     for side in (batches, validation):
-        wrong, components, loss, rows = 0.0, 0, 0.0, 0
+        wrong, components, loss, rows = 0.0, 0.0, 0.0, 0
         for batch in side:
             predicted = predict(model, batch, train=False)
-            residual = (predicted.forces - batch.forces)[batch.counted].detach()
+            residual = (predicted.forces - batch.forces).detach() * batch.counts[:, None]
             wrong += float(residual.square().sum())
-            components += residual.numel()
+            components += 3 * float(batch.counts.square().sum())
             loss += float(squares(batch, predicted).detach())
             rows += batch.rows
-        found.append((math.sqrt(wrong / max(components, 1)), loss / max(rows, 1)))
+        found.append((math.sqrt(wrong / components if components else 0.0), loss / max(rows, 1)))
     (train_error, train_loss), (validation_error, validation_loss) = found
     return (train_error, validation_error), validation_loss if validation else train_loss
 
