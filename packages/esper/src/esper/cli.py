@@ -12,7 +12,6 @@ from rich.table import Table
 
 import esper
 from esper import library_commands, policy_commands
-from esper.config import ConfigError, load_config
 from esper.files import AlreadyLockedError
 from esper.terminal import JsonFlag, refuse, stderr, stdout, warn
 
@@ -52,6 +51,8 @@ def train(
     It can be stopped at any moment, by Ctrl-C or by a crash: the same command goes on from the
     last checkpoint, and ends with the very weights of an undisturbed run.
     """
+    from esper.config import ConfigError, load_config  # noqa: PLC0415 - quick --help
+
     try:
         settings = load_config(config)
     except ConfigError as error:

@@ -25,7 +25,6 @@ from pyacemaker.cli.publishing import publish
 from pyacemaker.cli.serving import serve
 from pyacemaker.cli.validating import validate
 from pyacemaker.cli.walking import kmc
-from pyacemaker.config.load import ConfigError, load_config
 
 if TYPE_CHECKING:
     from pyacemaker.config.resolve import Resolved
@@ -90,7 +89,8 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a configuration: the elements, and every other key as a comment with its default."""
-    from pyacemaker.config.template import write_template  # noqa: PLC0415 - quick --help
+    from pyacemaker.config.load import ConfigError  # noqa: PLC0415 - quick --help
+    from pyacemaker.config.template import write_template  # noqa: PLC0415
 
     symbols = [
         name for text in (*elements, *(more or ())) for name in text.replace(",", " ").split()
@@ -210,6 +210,7 @@ app.command()(serve)
 
 
 def _resolved(config: Path) -> Resolved:
+    from pyacemaker.config.load import ConfigError, load_config  # noqa: PLC0415
     from pyacemaker.config.resolve import resolve  # noqa: PLC0415
 
     try:

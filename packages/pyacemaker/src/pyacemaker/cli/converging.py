@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ase import Atoms
 from rich.console import Console
 from rich.table import Table
 
-from pyacemaker.config.load import ConfigError, load_config
-
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from pyacemaker.oracle.base import Label
     from pyacemaker.oracle.convergence import DFTSettings, Row, Study, Tolerances
 
@@ -57,7 +56,8 @@ def converge(
     Exit codes: 0 all is converged; 1 something is not, or a label failed; 2 bad usage;
     130 interrupted.
     """
-    from pyacemaker.config.resolve import resolve  # noqa: PLC0415 - quick --help
+    from pyacemaker.config.load import ConfigError, load_config  # noqa: PLC0415 - quick --help
+    from pyacemaker.config.resolve import resolve  # noqa: PLC0415
     from pyacemaker.config.rewrite import rewrite_file  # noqa: PLC0415
     from pyacemaker.oracle.base import OracleError  # noqa: PLC0415
     from pyacemaker.oracle.convergence import Tolerances  # noqa: PLC0415

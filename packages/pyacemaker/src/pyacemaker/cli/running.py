@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import shlex
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
-from sqlalchemy.exc import OperationalError
 
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.layout import DATA, POTENTIAL, REPORT
@@ -102,7 +102,7 @@ def run_with_words(
     except _KNOWN as error:
         say(f"pyacemaker: the campaign failed: {error}")
         return EXIT_CODES[Ending.FAILED]
-    except (OSError, OperationalError) as error:
+    except (OSError, sqlite3.OperationalError) as error:
         if not _is_of_the_disk(error):
             raise
         say(
@@ -117,16 +117,16 @@ def run_with_words(
     return outcome.exit_code
 
 
-def _reason(error: OSError | OperationalError) -> str:
-    if isinstance(error, OperationalError):
-        return f"campaign.db: {error.orig}"
+def _reason(error: OSError | sqlite3.OperationalError) -> str:
+    if isinstance(error, sqlite3.OperationalError):
+        return f"campaign.db: {error}"
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"
 
 
-def _is_of_the_disk(error: OSError | OperationalError) -> bool:
+def _is_of_the_disk(error: OSError | sqlite3.OperationalError) -> bool:
     """Say whether the user's disk refused; anything else is a defect and shows its traceback."""
-    return isinstance(error, OperationalError) or error.errno in _DISK_ERRORS
+    return isinstance(error, sqlite3.OperationalError) or error.errno in _DISK_ERRORS
 
 
 def _places(workdir: Path) -> dict[str, str]:
