@@ -13,7 +13,7 @@ from rich.table import Table
 import esper
 from esper import library_commands, policy_commands
 from esper.files import AlreadyLockedError
-from esper.terminal import JsonFlag, refuse, stderr, stdout, warn
+from esper.terminal import JsonFlag, QuietFlag, refuse, stderr, stdout, warn
 
 if TYPE_CHECKING:
     from esper.tolaria.run import Run
@@ -45,6 +45,7 @@ def train(
         typer.Option("--workdir", "-w", help="Where it works; by default the YAML's name, here."),
     ] = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Train, or go on with the training in the work directory.
 
@@ -74,7 +75,7 @@ def train(
             TextColumn("{task.description}"),
             TimeRemainingColumn(),
             console=stderr,
-            disable=not stderr.is_terminal,
+            disable=quiet or not stderr.is_terminal,
         ) as progress:
             task = progress.add_task("", total=settings.training.epochs)
 

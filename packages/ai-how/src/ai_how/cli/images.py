@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ai_how.cli.base import JsonFlag, Progress, refusing, tell
+from ai_how.cli.base import JsonFlag, Progress, QuietFlag, refusing, tell
 
 image_app = typer.Typer(
     help="Root trees that nodes boot from: built once, cached, never downloaded by `up` again.",
@@ -22,6 +22,7 @@ def build(
         typer.Argument(help="A cluster's YAML, for its `global.packages`.", metavar="[FILE]"),
     ] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Also if it is there already.")] = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Build the image of a cluster's nodes, from this machine's package sources.
 
@@ -36,7 +37,7 @@ def build(
 
     with refusing():
         extra = load_cluster(Path(file)).global_.packages if file else []
-        image = ensure(recipe(extra), Progress(), anew=anew)
+        image = ensure(recipe(extra), Progress(quiet=quiet), anew=anew)
     tell(f"{image.key}: {image.size_MiB} MiB in {image.tree}")
 
 

@@ -57,6 +57,7 @@ ConfigFile = Annotated[
     typer.Argument(help="The campaign's YAML; `pyacemaker init` writes one.", metavar="CONFIG"),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")]
 
 
 def refuse(message: str, code: int = EXIT_USAGE) -> typer.Exit:
@@ -135,6 +136,7 @@ def run(
         typer.Option("--workdir", "-w", help="Where it works; by default the YAML's name, here."),
     ] = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
     retry_failed: Annotated[
         bool,
         typer.Option("--retry-failed", help="Try structures again that could not be labelled."),
@@ -150,7 +152,15 @@ def run(
     resolved = _resolved(config)
     where = workdir or Path(config.stem)
     raise typer.Exit(
-        run_with_words(resolved.settings, config, where, _rows(resolved), as_json, retry_failed)
+        run_with_words(
+            resolved.settings,
+            config,
+            where,
+            _rows(resolved),
+            as_json=as_json,
+            quiet=quiet,
+            retry_failed=retry_failed,
+        )
     )
 
 

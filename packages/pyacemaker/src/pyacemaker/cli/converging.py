@@ -46,6 +46,7 @@ def converge(
         bool, typer.Option("--dry-run", help="Measure, but leave the configuration as it is.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")] = False,
 ) -> None:
     """Find the cutoff, the k-points and the smearing, and write them into the configuration.
 
@@ -78,7 +79,13 @@ def converge(
     where = workdir or Path(f"{config.stem}-converge")
     try:
         found = _measure(
-            oracle, reference, settings.seed, settings.workers, where, allowed, quiet=as_json
+            oracle,
+            reference,
+            settings.seed,
+            settings.workers,
+            where,
+            allowed,
+            quiet=as_json or quiet,
         )
     except (KeyboardInterrupt, StoppedError):
         _stderr.print("\nStopped. Everything finished is kept; run the same command to go on.")

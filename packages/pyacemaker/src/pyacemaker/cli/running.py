@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import shlex
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 
 from pyacemaker.campaign.errors import CampaignError
+from pyacemaker.campaign.events import Listener, silent
 from pyacemaker.campaign.layout import DATA, POTENTIAL, REPORT
 from pyacemaker.campaign.orchestrator import run_campaign
 from pyacemaker.campaign.outcome import EXIT_CODES, EXIT_USAGE, Ending, Outcome
@@ -59,18 +61,15 @@ def run_with_words(
     config: Path,
     workdir: Path,
     rows: list[dict[str, str]],
+    *,
     as_json: bool,
+    quiet: bool,
     retry_failed: bool,
 ) -> int:
-    """Run the campaign, show it, and return the exit code."""
+    """Run the campaign, show it (with `quiet` only how it ended), and return the exit code."""
     console = Console(stderr=as_json)
     start = time.monotonic()
-    if as_json:
-        view = watch.json_lines()
-    elif console.is_terminal:
-        view = watch.live(console, settings)
-    else:
-        view = watch.plain(settings)
+    view = _view(console, settings, as_json=as_json, quiet=quiet)
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -81,9 +80,10 @@ def run_with_words(
         say(f"pyacemaker: {workdir}: cannot be the work directory ({_reason(error)})")
         return EXIT_USAGE
     command = f"pyacemaker run {shlex.quote(str(config))} --workdir {shlex.quote(str(workdir))}"
-    say(f"{'-'.join(settings.elements)} campaign in {workdir}")
+    if not quiet:
+        say(f"{'-'.join(settings.elements)} campaign in {workdir}")
     try:
-        parts = make_parts(settings, say, workdir)
+        parts = make_parts(settings, (lambda _: None) if quiet else say, workdir)
         with view as listener:
             outcome = run_campaign(
                 settings,
@@ -115,6 +115,17 @@ def run_with_words(
     else:
         _print_end(console, outcome, workdir, time.monotonic() - start)
     return outcome.exit_code
+
+
+def _view(
+    console: Console, settings: CampaignSettings, *, as_json: bool, quiet: bool
+) -> contextlib.AbstractContextManager[Listener]:
+    """Return how the campaign is shown while it runs."""
+    if quiet:
+        return contextlib.nullcontext(silent)
+    if as_json:
+        return watch.json_lines()
+    return watch.live(console, settings) if console.is_terminal else watch.plain(settings)
 
 
 def _reason(error: OSError | sqlite3.OperationalError) -> str:
