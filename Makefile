@@ -16,7 +16,7 @@ DEV_PACKAGES := packages/ai-how packages/esper
 PACKAGES := $(RUN_PACKAGES) $(DEV_PACKAGES)
 PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 
-.PHONY: help demo test test-fast lint format docs lock clean setup
+.PHONY: help install demo test test-fast lint format docs lock clean setup
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,7 +42,9 @@ format: $(READY)  ## format the code
 docs: $(READY)  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
-setup: $(READY)  ## everything a developer needs, in .venv
+install: $(RUN_READY)  ## what campaigns need, in .venv (no torch)
+
+setup: $(READY)  ## that, clusters, networks that grow (torch), and what tests need, in .venv
 
 lock: $(UV)  ## pin every dependency anew in constraints.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header \

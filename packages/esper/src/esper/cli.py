@@ -12,9 +12,8 @@ from rich.table import Table
 
 import esper
 from esper.commands import blueprints, kernels, policy, service
-from esper.config import ConfigError, load_config
 from esper.files import AlreadyLockedError
-from esper.terminal import JsonFlag, refuse, stderr, stdout, warn
+from esper.terminal import JsonFlag, QuietFlag, refuse, stderr, stdout, warn
 
 if TYPE_CHECKING:
     from esper.tolaria.run import Run
@@ -46,12 +45,15 @@ def train(
         typer.Option("--workdir", "-w", help="Where it works; by default the YAML's name, here."),
     ] = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Train, or go on with the training in the work directory.
 
     It can be stopped at any moment, by Ctrl-C or by a crash: the same command goes on from the
     last checkpoint, and ends with the very weights of an undisturbed run.
     """
+    from esper.config import ConfigError, load_config  # noqa: PLC0415 - quick --help
+
     try:
         settings = load_config(config)
     except ConfigError as error:
@@ -73,7 +75,7 @@ def train(
             TextColumn("{task.description}"),
             TimeRemainingColumn(),
             console=stderr,
-            disable=not stderr.is_terminal,
+            disable=quiet or not stderr.is_terminal,
         ) as progress:
             task = progress.add_task("", total=settings.training.epochs)
 

@@ -11,6 +11,7 @@ stdout = Console()
 stderr = Console(stderr=True)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")]
 
 
 def refuse(message: str, code: int = 2) -> typer.Exit:

@@ -13,6 +13,7 @@ whole files only (and at most a temporary one, which is ignored, and removed whe
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import re
@@ -24,6 +25,7 @@ from typing import Any
 
 import ase.io
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from pyacemaker.files import locked, write_whole
 from pyacemaker.label_files import (
@@ -44,6 +46,31 @@ __all__ = ["Computed", "CorruptLabelError", "Failure", "LabelStore", "label_key"
 _KEY = re.compile(r"[0-9a-f]{64}")
 _OLD_S = 3600.0  # a temporary file this old was left behind by a killed process
 _LOG_LINE = re.compile(r"([0-9a-f]{64}) (\d+(?:\.\d+)?) (new|again|found)")
+
+
+_Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    """Return what changes when a file does: its inode, size and time; None if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _read(path: Path, key: str) -> Label | None:
+    content = read_sealed(path, key)
+    return None if content is None else label_from(path, content)
+
+
+def _copy(label: Label) -> Label:
+    """Return a label whose atoms, info and results may be changed without changing this one's."""
+    atoms = label.atoms.copy()
+    atoms.info = copy.deepcopy(label.atoms.info)
+    atoms.calc = SinglePointCalculator(atoms, **label.atoms.calc.results)
+    return Label(atoms, label.settings, label.meta)
 
 
 @dataclass(frozen=True)
@@ -74,11 +101,16 @@ class Computed:
 
 
 class LabelStore:
-    """Labels on disk, keyed by their content. See the module's own words for the layout."""
+    """Labels on disk, keyed by their content. See the module's own words for the layout.
 
-    def __init__(self, directory: Path) -> None:
+    With `remember` a label that was read and verified stays in memory, and is read again only if
+    its file has changed: for a campaign, which asks for all of them several times a cycle.
+    """
+
+    def __init__(self, directory: Path, *, remember: bool = False) -> None:
         """Open the store in `directory`, which is made by the first thing written to it."""
         self.directory = Path(directory)
+        self._remembered: dict[str, tuple[_Stamp, Label]] | None = {} if remember else None
         self._log_checked = False
         self._remove_leftovers()
 
@@ -98,8 +130,17 @@ class LabelStore:
     def get(self, key: str) -> Label | None:
         """Return the label, or None if there is none. Raises CorruptLabelError."""
         path = self._path(key)
-        content = read_sealed(path, key)
-        return None if content is None else label_from(path, content)
+        if self._remembered is None:
+            return _read(path, key)
+        stamp = _stamp(path)
+        known = self._remembered.get(key)
+        if known is None or known[0] != stamp:
+            label = _read(path, key)
+            if stamp is None or label is None:
+                self._remembered.pop(key, None)
+                return label
+            known = self._remembered[key] = (stamp, label)
+        return _copy(known[1])
 
     def keys(self) -> list[str]:
         """Return the keys of all labels, sorted."""

@@ -198,3 +198,24 @@ def test_a_resumed_run_knows_that_it_reads_back(tmp_path: Path) -> None:
         assert not resumed.reads_back()
         resumed.step(2, "explore", lambda _: {})
         assert not resumed.reads_back()
+
+
+def test_a_finished_step_is_read_once_and_one_of_another_process_is_found(tmp_path: Path) -> None:
+    with closing(CampaignState(tmp_path)) as writer:
+        writer.finish(1, "train", {"rmse": 1.0}, 1.0)
+        with closing(CampaignState(tmp_path, read_only=True)) as reader:
+            (first,) = reader.steps()
+            writer.finish(1, "md", {"runs": []}, 1.0)
+            assert [step.name for step in reader.steps()] == ["train", "md"]
+            assert reader.steps()[0] is first
+            assert reader.result(1, "md") == {"runs": []}
+        with pytest.raises(sqlite3.IntegrityError):
+            writer.finish(1, "md", {"runs": []}, 1.0, [LogLine(1.0, 1, "md", "twice")])
+        assert writer.log_lines() == []  # a step and what it noted: both or neither
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    for read_only in (False, True):
+        with pytest.raises(StateError, match=r"campaign\.db: (unable to open|disk)"):
+            CampaignState(tmp_path, read_only=read_only)

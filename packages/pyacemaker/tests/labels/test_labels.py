@@ -352,3 +352,31 @@ def test_kill_9_at_any_moment_leaves_whole_labels(tmp_path: Path) -> None:
     lines = store.computed()
     assert sorted(line.key for line in lines) == store.keys()  # each once
     assert not {line.status for line in lines} & {"again"}
+
+
+def test_a_remembered_label_is_read_once_and_a_changed_file_again(tmp_path: Path) -> None:
+    key = LabelStore(tmp_path).put(labelled())
+    path = tmp_path / key[:2] / f"{key}.json"
+    store = LabelStore(tmp_path, remember=True)
+    assert store.get("0" * 64) is None
+    first = store.get(key)
+    assert first is not None
+    known = first.atoms.get_potential_energy()
+    first.atoms.calc.results["energy"] += 1.0
+    first.atoms.calc.results["forces"] += 1.0
+    first.atoms.positions += 1.0
+    first.atoms.info["label"] = key
+    second, plain = store.get(key), LabelStore(tmp_path).get(key)
+    assert second is not None
+    assert plain is not None
+    assert second.atoms.calc.results["energy"] == known
+    for name, value in plain.atoms.calc.results.items():
+        np.testing.assert_array_equal(second.atoms.calc.results[name], value)
+    np.testing.assert_array_equal(second.atoms.get_forces(), plain.atoms.get_forces())
+    np.testing.assert_array_equal(second.atoms.positions, plain.atoms.positions)
+    assert second.atoms.info == plain.atoms.info
+    path.write_text(path.read_text().replace('"energy"', '"energi"'))
+    with pytest.raises(CorruptLabelError):
+        store.get(key)
+    path.unlink()
+    assert store.get(key) is None

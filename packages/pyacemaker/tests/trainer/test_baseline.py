@@ -6,8 +6,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.neighborlist import neighbor_list
 from ase.units import Bohr, Hartree
 
+from pyacemaker.potential.environment import atomic_environment
 from pyacemaker.process import run_program
 from pyacemaker.trainer.baseline import ZblBaseline, ZblPair, zbl_pair, zbl_screened
 
@@ -142,3 +144,27 @@ def test_lammps_agrees(tmp_path, lammps_zbl):
     np.testing.assert_allclose(
         found.virial / atoms.get_volume(), stress, rtol=1e-7, atol=1e-7 * abs(stress).max()
     )
+
+
+@pytest.mark.parametrize("spread", [0.8, 1.0, 1.3, 1.35, 1.4, 1.6, 3.0])
+def test_the_distance_that_pyace_knows_leaves_nothing_out(spread: float) -> None:
+    atoms = crowded()
+    atoms.set_cell(atoms.cell * spread, scale_atoms=True)
+    baseline = ZblBaseline.for_elements(["Cu", "Au"])
+    nearest = atomic_environment(atoms, 6.0, {"Au": 0, "Cu": 1}).get_minimal_nn_distance()
+    assert nearest == pytest.approx(neighbor_list("d", atoms, 6.0).min(), rel=1e-12)
+    whole, quick = baseline.compute(atoms), baseline.compute(atoms, nearest)
+    assert quick.energy == whole.energy
+    np.testing.assert_array_equal(quick.forces, whole.forces)
+    np.testing.assert_array_equal(quick.virial, whole.virial)
+
+
+def test_an_atom_that_meets_only_itself_and_one_alone() -> None:
+    baseline = ZblBaseline.for_elements(["Cu"])
+    squeezed = Atoms("Cu", cell=[1.5, 9, 9], pbc=True)
+    alone = Atoms("Cu", cell=[9, 9, 9])
+    for atoms in (squeezed, alone):
+        nearest = atomic_environment(atoms, 6.0, {"Cu": 0}).get_minimal_nn_distance()
+        found = baseline.compute(atoms, min(nearest, 6.0))
+        assert found.energy == baseline.compute(atoms).energy
+    assert baseline.compute(squeezed, 1.5).energy > 0.0

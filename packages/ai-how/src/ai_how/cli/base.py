@@ -28,6 +28,8 @@ ClusterYaml = Annotated[
 Cluster = Annotated[str, typer.Argument(help="A cluster's YAML, or its name.", metavar="CLUSTER")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")]
+
 
 def tell(text: str) -> None:
     """Print a line as it is, whatever its length."""
@@ -51,11 +53,13 @@ def refusing() -> Iterator[None]:
 
 
 class Progress:
-    """Prints what is done, with the time since the command began in seconds."""
+    """Prints what is done, with the time since the command began in seconds; `quiet`: nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self._began = time.monotonic()
+        self._quiet = quiet
 
     def __call__(self, text: str) -> None:
         """Print a line."""
-        tell(f"{time.monotonic() - self._began:6.2f} s  {text}")
+        if not self._quiet:
+            tell(f"{time.monotonic() - self._began:6.2f} s  {text}")

@@ -14,6 +14,7 @@ from ai_how.cli.base import (
     Cluster,
     JsonFlag,
     Progress,
+    QuietFlag,
     refusing,
     stderr,
     tell,
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command("exec", context_settings={"ignore_unknown_options": True})(execute)
 
 
-def up(cluster: Cluster, as_json: JsonFlag = False) -> None:
+def up(cluster: Cluster, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
     """Make a cluster, or mend it: what is missing is made, what has died is started.
 
     It ends with a real job on every idle node. Run it again at any time, after a crash, a
@@ -41,7 +42,8 @@ def up(cluster: Cluster, as_json: JsonFlag = False) -> None:
     from ai_how.cluster import lifecycle  # noqa: PLC0415
 
     with refusing():
-        found = lifecycle.up(cluster, _quiet if as_json else Progress())
+        say = _on_stderr if as_json and not quiet else Progress(quiet=quiet)
+        found = lifecycle.up(cluster, say)
     if as_json:
         typer.echo(json.dumps(found.as_data(), indent=1))
     else:
@@ -86,13 +88,13 @@ def list_clusters(as_json: JsonFlag = False) -> None:
         tell("no cluster; `ai-how init` writes a file, `ai-how up` makes it")
 
 
-def start(cluster: Cluster, nodes: Nodes = None) -> None:
+def start(cluster: Cluster, nodes: Nodes = None, quiet: QuietFlag = False) -> None:
     """Switch nodes on again; without names, the whole cluster as it was."""
     from ai_how.cli.showing import print_status  # noqa: PLC0415
     from ai_how.cluster import lifecycle  # noqa: PLC0415
 
     with refusing():
-        print_status(lifecycle.start(cluster, nodes or [], Progress()))
+        print_status(lifecycle.start(cluster, nodes or [], Progress(quiet=quiet)))
 
 
 def stop(
@@ -153,6 +155,7 @@ def configure(
     cluster: Cluster,
     check: Annotated[bool, typer.Option("--check", help="Say what would change, no more.")] = False,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Run the Ansible playbook on nodes that boot.
 
@@ -161,7 +164,8 @@ def configure(
     from ai_how.cluster import lifecycle  # noqa: PLC0415
 
     with refusing():
-        told = lifecycle.configure_nodes(cluster, _quiet if as_json else Progress(), check=check)
+        say = _on_stderr if as_json and not quiet else Progress(quiet=quiet)
+        told = lifecycle.configure_nodes(cluster, say, check=check)
     if as_json:
         typer.echo(json.dumps(told, indent=1))
 
@@ -207,5 +211,5 @@ def doctor(as_json: JsonFlag = False) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _quiet(text: str) -> None:
+def _on_stderr(text: str) -> None:
     stderr.print(text, markup=False, highlight=False, soft_wrap=True)

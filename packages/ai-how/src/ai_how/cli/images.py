@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ai_how.cli.base import JsonFlag, Progress, refusing, tell
+from ai_how.cli.base import JsonFlag, Progress, QuietFlag, refusing, tell
 
 image_app = typer.Typer(
     help="Root trees that nodes boot from: built once, cached, never downloaded by `up` again.",
@@ -26,6 +26,7 @@ def build(
         typer.Option("--guest", help="For virtual machines (driver libvirt): kernel and disk too."),
     ] = False,
     anew: Annotated[bool, typer.Option("--anew", help="Also if it is there already.")] = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Build the image of a cluster's nodes, from this machine's package sources.
 
@@ -42,7 +43,7 @@ def build(
     with refusing():
         told = load_cluster(Path(file)).global_ if file else None
         guest = guest or (told is not None and told.driver == "libvirt")
-        say = Progress()
+        say = Progress(quiet=quiet)
         image = ensure(recipe(told.packages if told else [], guest=guest), say, anew=anew)
         if guest:
             tell(f"{image.key}: {ensure_disk(image, say).base}")
@@ -56,6 +57,7 @@ def packer(
         str | None,
         typer.Argument(help="A cluster's YAML, for its `global.packages`.", metavar="[FILE]"),
     ] = None,
+    quiet: QuietFlag = False,
 ) -> None:
     """Write a Packer template that lays a script of yours over the disk of virtual machines.
 
@@ -73,7 +75,7 @@ def packer(
 
     with refusing():
         extra = load_cluster(Path(file)).global_.packages if file else []
-        say = Progress()
+        say = Progress(quiet=quiet)
         disk = ensure_disk(ensure(recipe(extra, guest=True), say), say)
         write_layer(disk, Path(folder), acceleration(disk.kernel))
     tell(f"edit {folder}/{SCRIPT}; then: packer build {folder}/{TEMPLATE}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from esper.config import Config, ConfigError, load_config
 from esper.terminal import JsonFlag, refuse, say, stderr
+
+if TYPE_CHECKING:
+    from esper.config import Config
 
 policy_app = typer.Typer(
     help="Policies that learn where to grow, and their trial.", no_args_is_help=True
@@ -68,6 +70,8 @@ def gate(
 
     The three differ in nothing but who chooses. Exits 1 if the policy does not beat both.
     """
+    from esper.config import ConfigError, load_config  # noqa: PLC0415 - quick --help
+
     try:
         settings = load_config(config)
     except ConfigError as error:

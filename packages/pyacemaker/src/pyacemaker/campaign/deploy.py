@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import uuid
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,9 @@ from pyacemaker.report.render import write_report as write_report_file
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
+
+_REPORT_SHARE = 0.02
+"""Part of the campaign's time that reports of an unfinished campaign may take."""
 
 
 def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Outcome) -> Path:
@@ -56,13 +60,23 @@ def deploy(campaign: Campaign, iteration: int, fit: dict[str, Any], outcome: Out
 
 
 def update_report(campaign: Campaign) -> None:
-    """Write report.html for what is known by now.
+    """Write report.html for what is known by now, unless that takes too much of the time.
 
-    Not where a resumed run reads back what an earlier one did: that one wrote these reports, and
-    they would cost a long campaign minutes before its first new step.
+    A report is drawn over all labels, so it grows with the campaign. Each is written no sooner
+    than `_REPORT_SHARE` allows for what the last one took; `pyacemaker report` writes one at once.
+
+    Nor is it written where a resumed run reads back what an earlier one did: that one wrote these
+    reports, and they would cost a long campaign minutes before its first new step.
     """
-    if not campaign.journal.reads_back():
-        write_report(campaign)
+    if campaign.journal.reads_back():
+        return
+    write_decisions(campaign.state, campaign.journal.workdir)
+    if time.monotonic() < campaign.report_due:
+        return
+    began = time.monotonic()
+    write_report(campaign)
+    took = time.monotonic() - began
+    campaign.report_due = began + took / _REPORT_SHARE
 
 
 def write_report(campaign: Campaign, outcome: Outcome | None = None) -> Path:

@@ -60,6 +60,7 @@ class Campaign:
     journal: Journal
     store: LabelStore
     executor: Executor
+    report_due: float = 0.0  # on the monotonic clock
 
     @property
     def state(self) -> CampaignState:
@@ -105,7 +106,7 @@ def run_campaign(
             state.set_fact("outcome", None)
             journal = Journal(workdir, state, settings.seed, listener)
             with parts.executor(settings.workers, workdir) as executor:
-                store = LabelStore(workdir / "labels")
+                store = LabelStore(workdir / "labels", remember=True)
                 if retry_failed:
                     store.forget_failures()
                 campaign = Campaign(settings, parts, journal, store, executor)

@@ -10,65 +10,56 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, String, UniqueConstraint, create_engine, event, select, text
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-
 FORMAT = 1
 FILE_NAME = "campaign.db"
+
+# fact: one thing the campaign knows about itself (settings, seed, outcome, activity).
+# step: a finished step and its result; `finished` in seconds since 1970.
+# event: one line of the decision log.
+_TABLES = """
+CREATE TABLE IF NOT EXISTS fact (
+    key VARCHAR NOT NULL PRIMARY KEY,
+    value VARCHAR NOT NULL,
+    checksum VARCHAR NOT NULL
+);
+CREATE TABLE IF NOT EXISTS step (
+    id INTEGER NOT NULL PRIMARY KEY,
+    iteration INTEGER NOT NULL,
+    name VARCHAR NOT NULL,
+    finished FLOAT NOT NULL,
+    wall_s FLOAT NOT NULL,
+    result VARCHAR NOT NULL,
+    checksum VARCHAR NOT NULL,
+    UNIQUE (iteration, name)
+);
+CREATE TABLE IF NOT EXISTS event (
+    id INTEGER NOT NULL PRIMARY KEY,
+    time FLOAT NOT NULL,
+    iteration INTEGER NOT NULL,
+    step VARCHAR NOT NULL,
+    message VARCHAR NOT NULL
+);
+"""
+_BUSY_S = 30.0
 
 
 class StateError(RuntimeError):
     """The state file is damaged or does not fit; the message names it, and the remedy."""
 
 
-class _Base(DeclarativeBase):
-    pass
-
-
-class _Fact(_Base):
-    """One thing the campaign knows about itself: settings, seed, outcome, activity."""
-
-    __tablename__ = "fact"
-    key: Mapped[str] = mapped_column(String, primary_key=True)
-    value: Mapped[str]
-    checksum: Mapped[str]
-
-
-class _Step(_Base):
-    """A finished step and its result."""
-
-    __tablename__ = "step"
-    __table_args__ = (UniqueConstraint("iteration", "name"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    iteration: Mapped[int]
-    name: Mapped[str]
-    finished: Mapped[float]  # seconds since 1970
-    wall_s: Mapped[float]
-    result: Mapped[str]
-    checksum: Mapped[str]
-
-
-class _Event(_Base):
-    """One line of the decision log."""
-
-    __tablename__ = "event"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    time: Mapped[float]
-    iteration: Mapped[int]
-    step: Mapped[str]
-    message: Mapped[str]
-
-
 @dataclass(frozen=True)
 class StepRecord:
-    """A finished step: `wall_s` in seconds, `finished` in seconds since 1970."""
+    """A finished step: `wall_s` in seconds, `finished` in seconds since 1970.
+
+    `result` is shared by all who ask for it, and is not to be changed.
+    """
 
     iteration: int
     name: str
@@ -98,6 +89,9 @@ def _checksum(*parts: str) -> str:
 class CampaignState:
     """Open a campaign's state file, made if missing (unless `read_only`).
 
+    A step never changes once it is finished, so each is read and verified once and then kept in
+    memory; steps that another process finished are found by the next look.
+
     Raises StateError if it is damaged, of another format, or missing when `read_only`.
     """
 
@@ -105,27 +99,45 @@ class CampaignState:
         self.path = directory / FILE_NAME
         if read_only and not self.path.exists():
             raise StateError(f"{directory}: no campaign here (there is no {FILE_NAME})")
-        self._engine = _open(self.path, read_only=read_only)
+        self._steps: list[StepRecord] = []
+        self._results: dict[tuple[int, str], dict[str, Any]] = {}
+        self._newest_id = 0
+        self._lock = threading.RLock()
         try:
-            if not read_only:
-                _Base.metadata.create_all(self._engine)
-            with self._engine.connect() as connection:
-                verdict = connection.execute(text("PRAGMA quick_check")).scalar()
-            if verdict != "ok":
-                raise StateError(self._damaged(str(verdict).splitlines()[0]))
-            found = self.fact("format")
-            if found is None and self.steps():
-                raise StateError(self._damaged("what the campaign knew of itself is gone"))
-        except DatabaseError as error:
-            raise StateError(self._damaged(str(error.orig))) from error
+            self._connection = _open(self.path, read_only=read_only)
+        except sqlite3.OperationalError as error:
+            raise StateError(f"{self.path}: {error}") from error
+        try:
+            found = self._checked_format(read_only=read_only)
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise StateError(self._damaged(str(error))) from error
+        except StateError:
+            self.close()
+            raise
         if found is None and not read_only:
             self.set_fact("format", FORMAT)
-        elif found not in (None, FORMAT):
+
+    def _checked_format(self, *, read_only: bool) -> Any:
+        """Return the file's format, None for a new file. Raises StateError if it is damaged."""
+        if not read_only:
+            # A reader never blocks the writer, and a finished transaction survives a power cut.
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._connection.executescript(_TABLES)
+        (verdict,) = self._connection.execute("PRAGMA quick_check").fetchone()
+        if verdict != "ok":
+            raise StateError(self._damaged(str(verdict).splitlines()[0]))
+        found = self.fact("format")
+        if found is None and self.newest() is not None:
+            raise StateError(self._damaged("what the campaign knew of itself is gone"))
+        if found not in (None, FORMAT):
             raise StateError(f"{self.path}: written in format {found}; this version reads {FORMAT}")
+        return found
 
     def close(self) -> None:
         """Close the file."""
-        self._engine.dispose()
+        self._connection.close()
 
     def _damaged(self, what: str) -> str:
         return (
@@ -135,27 +147,27 @@ class CampaignState:
 
     def fact(self, key: str) -> Any:
         """Return the value of a fact, None if it is not known."""
-        with Session(self._engine) as session:
-            row = session.get(_Fact, key)
-            if row is None:
-                return None
-            if row.checksum != _checksum(row.key, row.value):
-                raise StateError(self._damaged(f"checksum of the fact '{key}' does not fit"))
-            return json.loads(row.value)
+        row = self._first("SELECT value, checksum FROM fact WHERE key = ?", key)
+        if row is None:
+            return None
+        value, checksum = row
+        if checksum != _checksum(key, value):
+            raise StateError(self._damaged(f"checksum of the fact '{key}' does not fit"))
+        return json.loads(value)
 
     def set_fact(self, key: str, value: Any) -> None:
         """Write a fact, replacing what was known."""
         encoded = _encode(value)
-        with Session(self._engine) as session, session.begin():
-            session.merge(_Fact(key=key, value=encoded, checksum=_checksum(key, encoded)))
+        with self._lock, self._connection:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO fact VALUES (?, ?, ?)",
+                (key, encoded, _checksum(key, encoded)),
+            )
 
     def result(self, iteration: int, name: str) -> dict[str, Any] | None:
         """Return the result of a finished step, None if it is not finished."""
-        with Session(self._engine) as session:
-            row = session.scalar(
-                select(_Step).where(_Step.iteration == iteration, _Step.name == name)
-            )
-            return None if row is None else self._record(row).result
+        self._read_new()
+        return self._results.get((iteration, name))
 
     def finish(
         self,
@@ -167,68 +179,67 @@ class CampaignState:
     ) -> None:
         """Record a step as finished with its result (plain JSON values) and what it noted."""
         encoded = _encode(dict(result))
-        row = _Step(
-            iteration=iteration,
-            name=name,
-            finished=time.time(),
-            wall_s=wall_s,
-            result=encoded,
-            checksum=_checksum(str(iteration), name, encoded),
-        )
-        with Session(self._engine) as session, session.begin():
-            session.add(row)
-            session.add_all(_Event(**asdict(line)) for line in log)
+        checksum = _checksum(str(iteration), name, encoded)
+        with self._lock, self._connection:  # one transaction
+            self._connection.execute(
+                "INSERT INTO step (iteration, name, finished, wall_s, result, checksum) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (iteration, name, time.time(), wall_s, encoded, checksum),
+            )
+            self._add(log)
 
     def newest(self) -> tuple[int, str] | None:
         """Return iteration and name of the step that was finished last, None before the first."""
-        with Session(self._engine) as session:
-            found = select(_Step.iteration, _Step.name).order_by(_Step.id.desc()).limit(1)
-            row = session.execute(found).first()
-            return None if row is None else (row.iteration, row.name)
+        row = self._first("SELECT iteration, name FROM step ORDER BY id DESC LIMIT 1")
+        return None if row is None else (row[0], row[1])
 
     def steps(self, name: str | None = None) -> list[StepRecord]:
         """Return the finished steps in the order they finished, all or those called `name`."""
-        query = select(_Step).order_by(_Step.id)
-        if name is not None:
-            query = query.where(_Step.name == name)
-        with Session(self._engine) as session:
-            return [self._record(row) for row in session.scalars(query)]
+        self._read_new()
+        return [step for step in self._steps if name is None or step.name == name]
 
-    def _record(self, row: _Step) -> StepRecord:
-        if row.checksum != _checksum(str(row.iteration), row.name, row.result):
-            where = f"step '{row.name}' of iteration {row.iteration}"
-            raise StateError(self._damaged(f"checksum of {where} does not fit"))
-        return StepRecord(row.iteration, row.name, row.finished, row.wall_s, json.loads(row.result))
+    def _read_new(self) -> None:
+        """Read and verify the steps that were finished since the last look."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT id, iteration, name, finished, wall_s, result, checksum FROM step "
+                "WHERE id > ? ORDER BY id",
+                (self._newest_id,),
+            )
+            for number, iteration, name, finished, wall_s, encoded, checksum in rows.fetchall():
+                if checksum != _checksum(str(iteration), name, encoded):
+                    where = f"step '{name}' of iteration {iteration}"
+                    raise StateError(self._damaged(f"checksum of {where} does not fit"))
+                result = json.loads(encoded)
+                self._steps.append(StepRecord(iteration, name, finished, wall_s, result))
+                self._results[iteration, name] = result
+                self._newest_id = number
 
     def log(self, line: LogLine) -> None:
         """Add a line to the decision log."""
-        with Session(self._engine) as session, session.begin():
-            session.add(_Event(**asdict(line)))
+        with self._lock, self._connection:
+            self._add([line])
+
+    def _add(self, log: Sequence[LogLine]) -> None:
+        self._connection.executemany(
+            "INSERT INTO event (time, iteration, step, message) VALUES (?, ?, ?, ?)",
+            [astuple(line) for line in log],
+        )
 
     def log_lines(self) -> list[LogLine]:
         """Return the decision log, oldest line first."""
-        with Session(self._engine) as session:
-            rows = session.scalars(select(_Event).order_by(_Event.id))
-            return [LogLine(row.time, row.iteration, row.step, row.message) for row in rows]
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT time, iteration, step, message FROM event ORDER BY id"
+            ).fetchall()
+        return [LogLine(*row) for row in rows]
+
+    def _first(self, query: str, *values: Any) -> Any:
+        with self._lock:
+            return self._connection.execute(query, values).fetchone()
 
 
-def _open(path: Path, *, read_only: bool) -> Engine:
-    if read_only:
-        engine = create_engine(
-            "sqlite://",
-            creator=lambda: sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True),
-        )
-    else:
-        engine = create_engine(f"sqlite:///{path}")
-
-    @event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA busy_timeout=30000")
-        if not read_only:
-            # A reader never blocks the writer, and a finished transaction survives a power cut.
-            cursor.execute("PRAGMA journal_mode=WAL")
-            cursor.execute("PRAGMA synchronous=FULL")
-        cursor.close()
-
-    return engine
+def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    name = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    # Any thread may ask; the state's own lock keeps them apart.
+    return sqlite3.connect(name, uri=True, timeout=_BUSY_S, check_same_thread=False)

@@ -25,7 +25,6 @@ from pyacemaker.cli.publishing import publish
 from pyacemaker.cli.serving import serve
 from pyacemaker.cli.validating import validate
 from pyacemaker.cli.walking import kmc
-from pyacemaker.config.load import ConfigError, load_config
 
 if TYPE_CHECKING:
     from pyacemaker.config.resolve import Resolved
@@ -58,6 +57,7 @@ ConfigFile = Annotated[
     typer.Argument(help="The campaign's YAML; `pyacemaker init` writes one.", metavar="CONFIG"),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")]
 
 
 def refuse(message: str, code: int = EXIT_USAGE) -> typer.Exit:
@@ -90,7 +90,8 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a configuration: the elements, and every other key as a comment with its default."""
-    from pyacemaker.config.template import write_template  # noqa: PLC0415 - quick --help
+    from pyacemaker.config.load import ConfigError  # noqa: PLC0415 - quick --help
+    from pyacemaker.config.template import write_template  # noqa: PLC0415
 
     symbols = [
         name for text in (*elements, *(more or ())) for name in text.replace(",", " ").split()
@@ -135,6 +136,7 @@ def run(
         typer.Option("--workdir", "-w", help="Where it works; by default the YAML's name, here."),
     ] = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
     retry_failed: Annotated[
         bool,
         typer.Option("--retry-failed", help="Try structures again that could not be labelled."),
@@ -150,7 +152,15 @@ def run(
     resolved = _resolved(config)
     where = workdir or Path(config.stem)
     raise typer.Exit(
-        run_with_words(resolved.settings, config, where, _rows(resolved), as_json, retry_failed)
+        run_with_words(
+            resolved.settings,
+            config,
+            where,
+            _rows(resolved),
+            as_json=as_json,
+            quiet=quiet,
+            retry_failed=retry_failed,
+        )
     )
 
 
@@ -210,6 +220,7 @@ app.command()(serve)
 
 
 def _resolved(config: Path) -> Resolved:
+    from pyacemaker.config.load import ConfigError, load_config  # noqa: PLC0415
     from pyacemaker.config.resolve import resolve  # noqa: PLC0415
 
     try:

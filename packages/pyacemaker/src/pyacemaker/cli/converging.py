@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from ase import Atoms
 from rich.console import Console
 from rich.table import Table
 
-from pyacemaker.config.load import ConfigError, load_config
-
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from pyacemaker.oracle.base import Label
     from pyacemaker.oracle.convergence import DFTSettings, Row, Study, Tolerances
 
@@ -47,6 +46,7 @@ def converge(
         bool, typer.Option("--dry-run", help="Measure, but leave the configuration as it is.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")] = False,
 ) -> None:
     """Find the cutoff, the k-points and the smearing, and write them into the configuration.
 
@@ -57,7 +57,8 @@ def converge(
     Exit codes: 0 all is converged; 1 something is not, or a label failed; 2 bad usage;
     130 interrupted.
     """
-    from pyacemaker.config.resolve import resolve  # noqa: PLC0415 - quick --help
+    from pyacemaker.config.load import ConfigError, load_config  # noqa: PLC0415 - quick --help
+    from pyacemaker.config.resolve import resolve  # noqa: PLC0415
     from pyacemaker.config.rewrite import rewrite_file  # noqa: PLC0415
     from pyacemaker.oracle.base import OracleError  # noqa: PLC0415
     from pyacemaker.oracle.convergence import Tolerances  # noqa: PLC0415
@@ -78,7 +79,13 @@ def converge(
     where = workdir or Path(f"{config.stem}-converge")
     try:
         found = _measure(
-            oracle, reference, settings.seed, settings.workers, where, allowed, quiet=as_json
+            oracle,
+            reference,
+            settings.seed,
+            settings.workers,
+            where,
+            allowed,
+            quiet=as_json or quiet,
         )
     except (KeyboardInterrupt, StoppedError):
         _stderr.print("\nStopped. Everything finished is kept; run the same command to go on.")

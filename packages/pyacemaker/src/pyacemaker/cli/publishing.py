@@ -20,7 +20,9 @@ def publish(
     ],
     root: Annotated[
         Path | None,
-        typer.Option("--root", help="The rootstock root.", envvar=ROOT_VARIABLE, show_envvar=True),
+        typer.Option(
+            "--root", "-r", help="The rootstock root.", envvar=ROOT_VARIABLE, show_envvar=True
+        ),
     ] = None,
     name: Annotated[
         str | None,

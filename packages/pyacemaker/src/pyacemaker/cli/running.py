@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import shlex
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
-from sqlalchemy.exc import OperationalError
 
 from pyacemaker.campaign.errors import CampaignError
+from pyacemaker.campaign.events import Listener, silent
 from pyacemaker.campaign.layout import DATA, POTENTIAL, REPORT
 from pyacemaker.campaign.orchestrator import run_campaign
 from pyacemaker.campaign.outcome import EXIT_CODES, EXIT_USAGE, Ending, Outcome
@@ -59,18 +61,15 @@ def run_with_words(
     config: Path,
     workdir: Path,
     rows: list[dict[str, str]],
+    *,
     as_json: bool,
+    quiet: bool,
     retry_failed: bool,
 ) -> int:
-    """Run the campaign, show it, and return the exit code."""
+    """Run the campaign, show it (with `quiet` only how it ended), and return the exit code."""
     console = Console(stderr=as_json)
     start = time.monotonic()
-    if as_json:
-        view = watch.json_lines()
-    elif console.is_terminal:
-        view = watch.live(console, settings)
-    else:
-        view = watch.plain(settings)
+    view = _view(console, settings, as_json=as_json, quiet=quiet)
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -81,9 +80,10 @@ def run_with_words(
         say(f"pyacemaker: {workdir}: cannot be the work directory ({_reason(error)})")
         return EXIT_USAGE
     command = f"pyacemaker run {shlex.quote(str(config))} --workdir {shlex.quote(str(workdir))}"
-    say(f"{'-'.join(settings.elements)} campaign in {workdir}")
+    if not quiet:
+        say(f"{'-'.join(settings.elements)} campaign in {workdir}")
     try:
-        parts = make_parts(settings, say, workdir)
+        parts = make_parts(settings, (lambda _: None) if quiet else say, workdir)
         with view as listener:
             outcome = run_campaign(
                 settings,
@@ -102,7 +102,7 @@ def run_with_words(
     except _KNOWN as error:
         say(f"pyacemaker: the campaign failed: {error}")
         return EXIT_CODES[Ending.FAILED]
-    except (OSError, OperationalError) as error:
+    except (OSError, sqlite3.OperationalError) as error:
         if not _is_of_the_disk(error):
             raise
         say(
@@ -117,16 +117,27 @@ def run_with_words(
     return outcome.exit_code
 
 
-def _reason(error: OSError | OperationalError) -> str:
-    if isinstance(error, OperationalError):
-        return f"campaign.db: {error.orig}"
+def _view(
+    console: Console, settings: CampaignSettings, *, as_json: bool, quiet: bool
+) -> contextlib.AbstractContextManager[Listener]:
+    """Return how the campaign is shown while it runs."""
+    if quiet:
+        return contextlib.nullcontext(silent)
+    if as_json:
+        return watch.json_lines()
+    return watch.live(console, settings) if console.is_terminal else watch.plain(settings)
+
+
+def _reason(error: OSError | sqlite3.OperationalError) -> str:
+    if isinstance(error, sqlite3.OperationalError):
+        return f"campaign.db: {error}"
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}"
 
 
-def _is_of_the_disk(error: OSError | OperationalError) -> bool:
+def _is_of_the_disk(error: OSError | sqlite3.OperationalError) -> bool:
     """Say whether the user's disk refused; anything else is a defect and shows its traceback."""
-    return isinstance(error, OperationalError) or error.errno in _DISK_ERRORS
+    return isinstance(error, sqlite3.OperationalError) or error.errno in _DISK_ERRORS
 
 
 def _places(workdir: Path) -> dict[str, str]:

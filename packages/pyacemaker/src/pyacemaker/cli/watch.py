@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,7 +18,9 @@ from rich.text import Text
 
 from pyacemaker.campaign.entries import BARRIERS_STEP
 from pyacemaker.campaign.events import STEP_WORDS, Event, Listener
-from pyacemaker.config.settings import CampaignSettings
+
+if TYPE_CHECKING:
+    from pyacemaker.config.settings import CampaignSettings
 
 
 def duration(seconds: float) -> str:

@@ -12,7 +12,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pyacemaker.dynamics.kmc.settings import KMCSettings
@@ -199,6 +198,8 @@ class WalkStart(Settings):
     @classmethod
     def of(cls, atoms: Atoms, name: str) -> Self:
         """Keep a structure with its cell and the atoms that FixAtoms holds."""
+        from ase.constraints import FixAtoms  # noqa: PLC0415 - imports much of scipy
+
         held = [c.get_indices() for c in atoms.constraints if isinstance(c, FixAtoms)]
         return cls(
             name=name,
@@ -213,6 +214,8 @@ class WalkStart(Settings):
         """Return it as ASE Atoms, with its constraint."""
         found = Atoms(self.symbols, self.positions_A, cell=self.cell_A, pbc=self.periodic)
         if self.held:
+            from ase.constraints import FixAtoms  # noqa: PLC0415 - imports much of scipy
+
             found.set_constraint(FixAtoms(indices=list(self.held)))
         return found
 

@@ -72,10 +72,12 @@ class HybridCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
         assert self.atoms is not None  # noqa: S101 - set by the call above
         atoms = self.atoms
         environment = atomic_environment(atoms, self.cutoff_A, self._species)
-        if len(atoms) > 0 and environment.get_minimal_nn_distance() < _TOO_CLOSE_A:
+        nearest = environment.get_minimal_nn_distance() if len(atoms) > 0 else 0.0
+        if len(atoms) > 0 and nearest < _TOO_CLOSE_A:
             raise PotentialError(f"{atoms.get_chemical_formula()}: two atoms lie on each other")
         self._ace.compute(environment, compute_projections=self._has_active_set)
-        zbl = self._baseline.compute(atoms)
+        # pyace lists neighbours within its own cutoff: no nearer pair is known beyond it.
+        zbl = self._baseline.compute(atoms, min(nearest, self.cutoff_A))
         reference = np.array([self._reference[s] for s in atoms.get_chemical_symbols()])
         energies = np.array(self._ace.energies, dtype=float) + zbl.energies + reference
         energy = float(energies.sum())

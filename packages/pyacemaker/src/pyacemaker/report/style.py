@@ -94,6 +94,7 @@ def plain(text: str, limit: int = 60) -> str:
 
 def figure(x_title: str, y_title: str) -> go.Figure:
     """Return an empty figure in the report's look, with titled axes (units included)."""
+    title = {"standoff": 8, "font": {"size": 12.5, "color": INK}}
     axis = {
         "showline": True,
         "linecolor": INK,
@@ -105,30 +106,28 @@ def figure(x_title: str, y_title: str) -> go.Figure:
         "gridcolor": GRID,
         "zeroline": False,
         "automargin": True,
-        "title": {"standoff": 8, "font": {"size": 12.5, "color": INK}},
         "tickfont": {"size": 11.5, "color": INK},
         "exponentformat": "power",
     }
-    made = go.Figure()
-    made.update_layout(
-        template=None,
-        font={"family": FONT, "size": 12, "color": INK},
-        paper_bgcolor="#ffffff",
-        plot_bgcolor="#ffffff",
-        margin={"l": 58, "r": 14, "t": 46, "b": 48},
-        hoverlabel={"font": {"family": FONT, "size": 12}, "bgcolor": "#ffffff"},
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 1.02,
-            "yanchor": "bottom",
-            "font": {"size": 11.5},
-            "bgcolor": "rgba(0,0,0,0)",
-        },
-        xaxis=axis,
-        yaxis=axis,
+    # All at once: Plotly looks up each property that is set by itself.
+    return go.Figure(
+        layout={
+            "template": {},
+            "font": {"family": FONT, "size": 12, "color": INK},
+            "paper_bgcolor": "#ffffff",
+            "plot_bgcolor": "#ffffff",
+            "margin": {"l": 58, "r": 14, "t": 46, "b": 48},
+            "hoverlabel": {"font": {"family": FONT, "size": 12}, "bgcolor": "#ffffff"},
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "xanchor": "left",
+                "y": 1.02,
+                "yanchor": "bottom",
+                "font": {"size": 11.5},
+                "bgcolor": "rgba(0,0,0,0)",
+            },
+            "xaxis": axis | {"title": title | {"text": x_title}},
+            "yaxis": axis | {"title": title | {"text": y_title}},
+        }
     )
-    made.update_xaxes(title_text=x_title)
-    made.update_yaxes(title_text=y_title)
-    return made

@@ -118,20 +118,29 @@ class ZblBaseline:
             ],
         }
 
-    def compute(self, atoms: Atoms) -> PairEnergies:
-        """Return the baseline of `atoms`, whatever its periodicity (units: see PairEnergies)."""
+    @property
+    def reach(self) -> float:
+        """Distance (angstrom) from which no pair feels anything; 0 without pairs."""
+        return max((pair.outer_A for pair in self.pairs), default=0.0)
+
+    def compute(self, atoms: Atoms, nearest_A: float = 0.0) -> PairEnergies:
+        """Return the baseline of `atoms`, whatever its periodicity (units: see PairEnergies).
+
+        `nearest_A` is the smallest distance of any pair (angstrom) where the caller knows it:
+        atoms out of each other's reach are not looked at.
+        """
         count = len(atoms)
         forces = np.zeros((count, 3))
         energies = np.zeros(count)
         virial = np.zeros((3, 3))
-        if not self.pairs or count == 0:
+        if count == 0 or nearest_A >= self.reach:
             return PairEnergies(0.0, energies, forces, virial)
         i, j, distance, vector = primitive_neighbor_list(
             "ijdD",
             atoms.pbc,
             np.asarray(atoms.cell),
             atoms.positions,
-            max(p.outer_A for p in self.pairs),
+            self.reach,
         )
         symbols = np.array(atoms.get_chemical_symbols())
         for pair in self.pairs:

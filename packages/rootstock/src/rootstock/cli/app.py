@@ -18,6 +18,7 @@ from rootstock.cli.options import (
     ClusterOption,
     JsonFlag,
     OptionList,
+    QuietFlag,
     RootOption,
     setup_options,
 )
@@ -98,6 +99,7 @@ def build(
         bool, typer.Option("--relock", help="Look for newer versions than the lock has.")
     ] = False,
     option: OptionList = None,
+    quiet: QuietFlag = False,
 ) -> None:
     """Build environments, fetch their weights, and put them into use once they pass a test.
 
@@ -121,7 +123,7 @@ def build(
     )
     for name in names:
         try:
-            with progress() as say:
+            with progress(quiet=quiet) as say:
                 record = build_one(layout, name, options, say)
         except BuildError as error:
             raise refuse(str(error), EXIT_FAILED) from error

@@ -14,6 +14,7 @@ from rootstock.cli.options import (
     JsonFlag,
     ModelArgument,
     OptionList,
+    QuietFlag,
     RootOption,
     setup_options,
 )
@@ -38,6 +39,7 @@ def register(
     no_test: Annotated[
         bool, typer.Option("--no-test", help="Leave the smoke test to verify.")
     ] = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Copy weights into the root under a model's name, with checksums, and test them."""
     from rootstock.build.register import register as register_one  # noqa: PLC0415
@@ -45,7 +47,7 @@ def register(
     layout = opened(root)
     symbols = [part.strip() for part in elements.split(",") if part.strip()]
     try:
-        with progress() as say:
+        with progress(quiet=quiet) as say:
             register_one(
                 layout, model, path, say, elements=symbols, device=device, replace=replace,
                 setup_options=setup_options(option), test=not no_test,

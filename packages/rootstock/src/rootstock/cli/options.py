@@ -23,6 +23,7 @@ ClusterOption = Annotated[
     str | None, typer.Option("--cluster", help="A cluster's root, by name; see clusters.")
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")]
 DeviceOption = Annotated[str, typer.Option("--device", "-d", help="cpu or cuda.")]
 OptionList = Annotated[
     list[str] | None,
