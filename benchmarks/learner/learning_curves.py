@@ -1,12 +1,15 @@
-"""Labels needed to reach the same test error: D-optimal selection against random sampling.
+"""Labels needed to reach the same test error: D-optimality and committee against random sampling.
 
-    python -m benchmarks.learner.learning_curves --out benchmarks/learner/learning_curves.json
+    python -m benchmarks.learner.learning_curves --labels 6 12 20 32 --pool 120 \\
+        --out benchmarks/learner/learning_curves.json
 
-Both choose from one pool, batch by batch, with the same fit (linear ACE) and the same test
+All choose from one pool, batch by batch, with the same fit (linear ACE) and the same test
 set, drawn at random from the same distribution as the pool. Teachers: ASE's EMT for
-copper-gold, ASE's Tersoff potential (T2) for silicon. The pool holds cells at three sizes of
-displacement and strain, mostly small ones, as trajectories would. Medians and the range over
-the seeds; each seed has its own pool and test set.
+copper-gold, ASE's Tersoff potential (T2) for silicon, and for the systems named CHGNet the
+model of that name in a rootstock root (`--root`; `rootstock build chgnet`). The pool holds cells
+at three sizes of displacement and strain, mostly small ones, as trajectories would. Medians, the
+range over the seeds and 95 % intervals; each seed has its own pool and test set. What the file
+`--out` holds already, with the same labels and pool, is not run again.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +29,11 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.calculators.tersoff import Tersoff, TersoffParameters
+from scipy.stats import t
 
 from pyacemaker.potential import Potential
+from pyacemaker.selection.base import Selector
+from pyacemaker.selection.committee import CommitteeSelector
 from pyacemaker.selection.maxvol import MaxVolSelector, RandomSelector
 from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.trainer.settings import TrainerSettings
@@ -47,19 +54,43 @@ T2 = TersoffParameters(
     lambda1=3.2394,
     A=3264.7,
 )
-SYSTEMS: dict[str, tuple[tuple[str, ...], Callable[[], Any]]] = {
-    "Si": (("Si",), lambda: Tersoff({("Si", "Si", "Si"): T2})),
-    "Cu-Au": (("Cu", "Au"), EMT),
+ELEMENTS = {
+    "Si": ("Si",),
+    "Cu-Au": ("Cu", "Au"),
+    "Si CHGNet": ("Si",),
+    "Cu-Au CHGNet": ("Cu", "Au"),
 }
+ARMS = ("maxvol", "committee", "random")
 SIZES = ((0.03, 0.01, 0.6), (0.08, 0.03, 0.3), (0.18, 0.06, 0.1))  # angstrom, strain, share
-FUNCTIONS, CUTOFF_A = 60, 5.0
+FUNCTIONS, CUTOFF_A, TESTS = 60, 5.0, 60
 
 
-def structures(system: str, count: int, rng: np.random.Generator) -> list[Atoms]:
-    elements, teacher = SYSTEMS[system]
+@contextmanager
+def teacher_of(system: str, root: str | None) -> Iterator[Any]:
+    """Give the calculator that labels."""
+    if system.endswith("CHGNet"):
+        from rootstock import RootstockCalculator
+
+        with RootstockCalculator(model="chgnet", root=root, device="cpu") as calculator:
+            yield calculator
+    elif system == "Si":
+        yield Tersoff({("Si", "Si", "Si"): T2})
+    else:
+        yield EMT()
+
+
+def selector_of(how: str, elements: tuple[str, ...], settings: TrainerSettings) -> Selector:
+    if how == "committee":
+        return CommitteeSelector(elements, settings)
+    kind = MaxVolSelector if how == "maxvol" else RandomSelector
+    return kind.for_elements(elements, settings)
+
+
+def structures(system: str, count: int, rng: np.random.Generator, teacher: Any) -> list[Atoms]:
+    elements = ELEMENTS[system]
     cell = (
         bulk("Si", a=5.43, cubic=True)
-        if system == "Si"
+        if elements == ("Si",)
         else bulk("Cu", "fcc", a=3.83, cubic=True) * (2, 1, 1)
     )
     made = []
@@ -70,7 +101,7 @@ def structures(system: str, count: int, rng: np.random.Generator) -> list[Atoms]
         bend = rng.uniform(-strain, strain, (3, 3))
         atoms.set_cell(atoms.cell.array @ (np.eye(3) + (bend + bend.T) / 2), scale_atoms=True)
         atoms.positions += rng.normal(scale=sigma, size=atoms.positions.shape)
-        made.append(labelled(atoms, teacher()))
+        made.append(labelled(atoms, teacher))
     return made
 
 
@@ -84,21 +115,24 @@ def labelled(atoms: Atoms, teacher: Any) -> Atoms:
     return atoms
 
 
-def one_run(system: str, how: str, seed: int, budget: list[int], size: int) -> list[float]:
+def one_run(
+    system: str, how: str, seed: int, budget: list[int], size: int, teacher: Any
+) -> list[float]:
     """Return the force RMSE (eV/angstrom) on the test set after each number of labels."""
-    elements, teacher = SYSTEMS[system]
+    elements = ELEMENTS[system]
     rng = np.random.default_rng(seed)
-    pool, test = structures(system, size, rng), structures(system, 60, rng)
+    pool = structures(system, size, rng, teacher)
+    test = structures(system, TESTS, rng, teacher)
     alone = {
-        e: labelled(Atoms(e, cell=[20] * 3), teacher()).calc.results["energy"] for e in elements
+        e: labelled(Atoms(e, cell=[20] * 3, pbc=True), teacher).calc.results["energy"]
+        for e in elements
     }
     settings = TrainerSettings(functions_per_element=FUNCTIONS, cutoff_A=CUTOFF_A)
-    kind = MaxVolSelector if how == "maxvol" else RandomSelector
-    selector = kind.for_elements(elements, settings)
+    selector = selector_of(how, elements, settings)
     chosen: list[Atoms] = []
     left = list(pool)
     curve = []
-    # The same first batch at random for both: a campaign's selection starts from something.
+    # The same first batch at random for all: a campaign's selection starts from something.
     for labels in budget:
         want = labels - len(chosen)
         if not chosen:
@@ -132,60 +166,99 @@ def labels_to_reach(budget: list[int], curve: list[float], goal: float) -> float
     return float(budget[place - 1] + part * (budget[place] - budget[place - 1]))
 
 
+def interval(values: list[float]) -> list[float] | None:
+    """Return the geometric mean of ratios, and its 95 % interval by Student's t."""
+    if len(values) < 2:
+        return None
+    logs = np.log(values)
+    half = t.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    return [float(np.exp(x)) for x in (logs.mean(), logs.mean() - half, logs.mean() + half)]
+
+
 def summarised(curves: dict[str, list[list[float]]], labels: list[int]) -> dict[str, Any]:
-    """Return medians and ranges; and, seed by seed, the labels maxvol needs over random's.
+    """Return medians and ranges; and, seed by seed, what each selection needs over random's.
 
     The error in question is the lowest that random sampling reached with that seed.
     """
-    ratios: list[float | None] = []
-    for ours, chance in zip(curves["maxvol"], curves["random"], strict=True):
-        goal = min(chance)
-        needed, spent = (labels_to_reach(labels, curve, goal) for curve in (ours, chance))
-        ratios.append(None if needed is None or spent is None else needed / spent)
-    known = [ratio for ratio in ratios if ratio is not None]
+    compared = {}
+    for how in ARMS[:-1]:
+        ratios: list[float | None] = []
+        for ours, chance in zip(curves[how], curves["random"], strict=True):
+            goal = min(chance)
+            needed, spent = (labels_to_reach(labels, curve, goal) for curve in (ours, chance))
+            ratios.append(None if needed is None or spent is None else needed / spent)
+        known = [ratio for ratio in ratios if ratio is not None]
+        last = [
+            ours[-1] / chance[-1]
+            for ours, chance in zip(curves[how], curves["random"], strict=True)
+        ]
+        compared[how] = {
+            "labels_over_random_at_equal_error": ratios,
+            "median_ratio_of_labels": float(np.median(known)) if known else None,
+            "ratio_of_labels_mean_and_95": interval(known),
+            "seeds_that_never_got_there": len(ratios) - len(known),
+            "error_over_random_at_most_labels": last,
+            "ratio_of_error_mean_and_95": interval(last),
+        }
     return {
+        "seeds": len(curves["random"]),
         "curves": curves,
         "median": {how: np.median(rows, axis=0).tolist() for how, rows in curves.items()},
         "lowest": {how: np.min(rows, axis=0).tolist() for how, rows in curves.items()},
         "highest": {how: np.max(rows, axis=0).tolist() for how, rows in curves.items()},
-        "labels_of_maxvol_over_random_at_equal_error": ratios,
-        "median_ratio": float(np.median(known)) if known else None,
-        "seeds_in_which_maxvol_never_got_there": len(ratios) - len(known),
+        "against_random": compared,
     }
+
+
+def found_before(path: Path | None, head: dict[str, Any]) -> dict[str, Any]:
+    """Return the curves in the file, if they are of the same labels, pool and basis."""
+    if path is None or not path.is_file():
+        return {}
+    stored = json.loads(path.read_text())
+    if any(stored.get(key) != value for key, value in head.items() if key != "command"):
+        return {}
+    return dict(stored["systems"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", default=["Si", "Cu-Au"], choices=list(ELEMENTS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--pool", type=int, default=200)
     parser.add_argument("--labels", type=int, nargs="+", default=[6, 12, 18, 24, 36, 48])
+    parser.add_argument("--root", help="the rootstock root with chgnet (or ROOTSTOCK_ROOT)")
     given = parser.parse_args()
-    result: dict[str, Any] = {
-        "command": "python -m benchmarks.learner.learning_curves",
+    labels = " ".join(str(n) for n in given.labels)
+    head: dict[str, Any] = {
+        "command": "python -m benchmarks.learner.learning_curves "
+        f"--labels {labels} --pool {given.pool}",
         "labels": given.labels,
         "functions_per_element": FUNCTIONS,
         "cutoff_A": CUTOFF_A,
         "pool": given.pool,
-        "test_structures": 60,
+        "test_structures": TESTS,
         "unit": "force RMSE on the test set, eV/angstrom",
-        "systems": {},
     }
+    result = {**head, "systems": found_before(given.out, head)}
     for system in given.systems:
-        begun = time.monotonic()
-        curves: dict[str, list[list[float]]] = {"maxvol": [], "random": []}
-        for seed in range(given.seeds):
-            for how, rows in curves.items():
-                rows.append(one_run(system, how, seed, given.labels, given.pool))
-            print(
-                f"{system} seed {seed}: {curves['maxvol'][-1]} {curves['random'][-1]}", flush=True
-            )
-        summary = {**summarised(curves, given.labels), "wall_s": time.monotonic() - begun}
-        result["systems"][system] = summary
-        print(system, "ratio of labels, median", summary["median_ratio"], flush=True)
-        if given.out:
-            given.out.write_text(json.dumps(result, indent=1) + "\n")
+        before = result["systems"].get(system, {}).get("curves", {})
+        curves: dict[str, list[list[float]]] = {how: list(before.get(how, [])) for how in ARMS}
+        with teacher_of(system, given.root) as teacher:
+            for seed in range(given.seeds):
+                begun = time.monotonic()
+                for how, rows in curves.items():
+                    if len(rows) == seed:
+                        rows.append(one_run(system, how, seed, given.labels, given.pool, teacher))
+                told = ", ".join(f"{how} {rows[seed][-1]:.4f}" for how, rows in curves.items())
+                print(
+                    f"{system} seed {seed}: {told} ({time.monotonic() - begun:.0f} s)", flush=True
+                )
+                if seed + 1 < max(map(len, curves.values())):
+                    continue  # an arm that is behind the others catches up first
+                result["systems"][system] = summarised(curves, given.labels)
+                if given.out:
+                    given.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.dft.bandgap import bandgap
 from ase.io import read
 from ase.units import GPa
 
@@ -58,6 +59,7 @@ def test_label_agrees_with_ase_reading_the_text(
     assert label.meta["attempts"][0]["class"] == "converged"
     assert label.meta["wall_s"] > 0
     assert label.meta["kpoints"] > 1
+    assert label.meta["gap_eV"] == pytest.approx(bandgap(parsed.calc, output=None)[0], abs=2e-4)
     kept = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert kept == {"pw.in", "pw.out", "attempt.json", "data-file-schema.xml", "Si.upf"}
 
@@ -167,11 +169,17 @@ def test_an_isolated_atom(tmp_path: Path, coarse: Coarse) -> None:
     assert not label.atoms.cell.array.any()  # the structure itself is what was given
 
 
+def test_aluminium_has_no_gap(tmp_path: Path, coarse: Coarse) -> None:
+    oracle = coarse(degauss_Ry=0.02, smearing="mv", kspacing_per_A=0.6)
+    assert oracle.label(bulk("Al", a=4.05), tmp_path).meta["gap_eV"] == 0.0
+
+
 def test_two_spins_find_the_moment_of_an_atom(tmp_path: Path, coarse: Coarse) -> None:
     box = Atoms("N", cell=[6, 6, 6], pbc=True)
     oracle = coarse(ecutwfc_Ry=16, nspin=2, starting_magnetization={"N": 0.6}, kspacing_per_A=2.0)
     label = oracle.label(box, tmp_path)
     assert label.meta["magnetization_muB"] == pytest.approx(3.0, abs=0.1)  # Hund's rule
+    assert label.meta["gap_eV"] is None  # of a single k-point
     assert label.settings["starting_magnetization"] == {"N": 0.6}
 
 

@@ -45,16 +45,28 @@ def oracle(**changes: object) -> GPAWOracle:
 def test_forces_and_stress_are_those_of_quantum_espresso(
     tmp_path: Path, silicon: Atoms, coarse: Callable[..., EspressoOracle]
 ) -> None:
-    ours = oracle().label(silicon, tmp_path / "gpaw").atoms
+    by_gpaw = oracle().label(silicon, tmp_path / "gpaw")
     # 0.1 eV of Fermi-Dirac on both sides, the same mesh
-    theirs = (
-        coarse(ecutwfc_Ry=24.0, kspacing_per_A=0.8, smearing="fd", degauss_Ry=0.1 / 13.605693)
-        .label(silicon, tmp_path / "qe")
-        .atoms
-    )
+    by_qe = coarse(
+        ecutwfc_Ry=24.0, kspacing_per_A=0.8, smearing="fd", degauss_Ry=0.1 / 13.605693
+    ).label(silicon, tmp_path / "qe")
+    ours, theirs = by_gpaw.atoms, by_qe.atoms
+    assert by_gpaw.meta["gap_eV"] == by_qe.meta["gap_eV"] == 0.0  # so far off its sites
     np.testing.assert_allclose(ours.get_forces(), theirs.get_forces(), atol=0.05)
     assert np.abs(theirs.get_forces()).max() > 1
     np.testing.assert_allclose(ours.get_stress() / GPa, theirs.get_stress() / GPa, atol=1.0)
+
+
+@pytest.mark.real
+@with_gpaw
+def test_the_gap_is_that_of_quantum_espresso(
+    tmp_path: Path, coarse: Callable[..., EspressoOracle]
+) -> None:
+    crystal = bulk("Si", a=5.43)
+    ours = oracle(ecut_eV=200).label(crystal, tmp_path / "gpaw").meta["gap_eV"]
+    theirs = coarse(ecutwfc_Ry=16.0, kspacing_per_A=0.8, smearing="fd", degauss_Ry=0.007)
+    assert ours == pytest.approx(theirs.label(crystal, tmp_path / "qe").meta["gap_eV"], abs=0.1)
+    assert 0.4 < ours < 1.2  # PBE: 0.6 between the mesh's own points
 
 
 @pytest.mark.real

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.units import Rydberg
+from ase.units import Hartree, Rydberg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +43,25 @@ def test_a_whole_result(folder: Path) -> None:
     assert result.energy_eV == pytest.approx(-227.0016, abs=1e-3)
     assert result.forces_eV_per_A.shape == (2, 3)
     np.testing.assert_allclose(result.forces_eV_per_A.sum(axis=0), 0, atol=1e-3)
+
+
+def test_the_gap_is_known_where_empty_states_were_computed(folder: Path) -> None:
+    """The run has four filled bands; a fifth and sixth are written in, as smearing brings them."""
+    assert read(folder).gap_eV is None
+    xml = folder / XML
+    whole = xml.read_text()
+    number = iter(range(1000))
+
+    def wider(found: re.Match[str]) -> str:
+        more = 0.30 + 0.01 * (next(number) % 8)  # Hartree; the highest filled is 0.2637
+        return f'<eigenvalues size="6">{found[1]} {more:.4f} {more + 0.1:.4f}</eigenvalues>'
+
+    pattern = r'(?s)<eigenvalues size="4">(.*?)</eigenvalues>'
+    xml.write_text(re.sub(pattern, wider, whole))
+    assert read(folder).gap_eV == pytest.approx((0.30 - 0.2636609219737783) * Hartree, abs=1e-6)
+    # The Fermi level within a band: a metal.
+    xml.write_text(re.sub(pattern, wider, whole).replace("2.636609219737783E-01", "0.22"))
+    assert read(folder).gap_eV == 0.0
 
 
 @pytest.mark.parametrize(

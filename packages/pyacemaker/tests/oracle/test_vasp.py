@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.io.vasp.inputs import Incar, Kpoints, Poscar
+from pymatgen.io.vasp.outputs import Vasprun
 from pymatgen.io.vasp.sets import MPStaticSet
 
 from pyacemaker.oracle.base import OracleError
@@ -88,6 +89,43 @@ def test_written_files_are_read_back(potcars: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(structure.cart_coords, atoms.positions, atol=1e-9)
     titles = [x for x in (folder / "POTCAR").read_text().splitlines() if "TITEL" in x]
     assert [title.split()[3] for title in titles] == ["Mg", "O"]
+
+
+def bands(*channels: list[list[float]], fermi_eV: float) -> np.ndarray:
+    """Return spins x k-points x bands x 2, filled up to the Fermi level."""
+    levels = np.array(channels)
+    return np.stack([levels, (levels <= fermi_eV).astype(float)], axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("found", "gap_eV"),
+    [
+        (bands([[-5.0, 1.0, 3.0, 4.0], [-4.0, 0.5, 2.2, 5.0]], fermi_eV=1.5), 1.2),
+        (bands([[-5.0, 1.0, 3.0], [-4.0, 2.0, 2.2]], fermi_eV=1.5), 0.0),  # a band crosses
+        (  # spins: the gap is between the highest of one and the lowest of the other
+            bands(
+                [[-3.0, 1.0, 4.0], [-3.0, 0.8, 3.5]],
+                [[-2.0, 2.0, 5.0], [-2.0, 1.8, 5.0]],
+                fermi_eV=1.4,
+            ),
+            0.8,
+        ),
+        (bands([[-5.0, 1.0], [-4.0, 0.5]], fermi_eV=1.5), None),  # no empty band
+        (bands([[-5.0, 1.0, 3.0]], fermi_eV=1.5), None),  # one k-point
+        (None, None),
+    ],
+)
+def test_the_gap_is_that_of_pymatgen(
+    tmp_path: Path, found: np.ndarray | None, gap_eV: float | None
+) -> None:
+    atoms = bulk("Si", a=5.43)
+    path = tmp_path / "vasprun.xml"
+    path.write_text(vasprun(atoms, -10.5, FORCES, STRESS_KB, bands=found))
+    read = read_vasprun(path, atoms).gap_eV
+    assert read == (None if gap_eV is None else pytest.approx(gap_eV))
+    if gap_eV:  # of two k-points it would call the distance of a band from itself a gap
+        run = Vasprun(str(path), parse_potcar_file=False, parse_dos=False)
+        assert read == pytest.approx(run.eigenvalue_band_properties[0])
 
 
 def test_vasprun_is_read_as_ase_reads_it(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ _HEAD = """<?xml version="1.0" encoding="ISO-8859-1"?>
    <v type="int" name="divisions">       1        1        1 </v>
    <v name="usershift">      0.0 0.0 0.0 </v>
   </generation>
-  <varray name="kpointlist"><v>0.0 0.0 0.0</v></varray>
-  <varray name="weights"><v>1.0</v></varray>
+  <varray name="kpointlist"><v>0.0 0.0 0.0</v><v>0.5 0.0 0.0</v></varray>
+  <varray name="weights"><v>0.5</v><v>0.5</v></varray>
  </kpoints>
  <parameters>
   <separator name="electronic">
@@ -51,8 +51,12 @@ def vasprun(
     stress_kB: np.ndarray[Any, Any],
     steps: int = 5,
     nelm: int = 60,
+    bands: np.ndarray[Any, Any] | None = None,
 ) -> str:
-    """Return a vasprun.xml of one static run; atoms in VASP's order, compression positive."""
+    """Return a vasprun.xml of one static run; atoms in VASP's order, compression positive.
+
+    `bands` (spins x k-points x bands x 2): eigenvalues (eV) and occupations.
+    """
     symbols = atoms.get_chemical_symbols()
     kinds = list(dict.fromkeys(symbols))
     lines = [_HEAD.format(nelm=nelm), " <atominfo>", f"  <atoms>{len(atoms)}</atoms>"]
@@ -84,6 +88,7 @@ def vasprun(
         _varray("forces", forces),
         _varray("stress", stress_kB),
         _energies(energy_eV),
+        "" if bands is None else _eigenvalues(bands),
         " </calculation>",
         _structure("finalpos", atoms),
         "</modeling>",
@@ -137,3 +142,16 @@ def _energies(value: float) -> str:
         f'<i name="e_wo_entrp">{value + 0.02:.8f}</i><i name="e_0_energy">{value + 0.01:.8f}</i>'
         "</energy>"
     )
+
+
+def _eigenvalues(bands: np.ndarray[Any, Any]) -> str:
+    lines = ["  <eigenvalues><array>", '   <dimension dim="1">band</dimension>']
+    lines += ['   <dimension dim="2">kpoint</dimension>', '   <dimension dim="3">spin</dimension>']
+    lines += ["   <field>eigene</field><field>occ</field>", "   <set>"]
+    for spin, channel in enumerate(bands):
+        lines.append(f'    <set comment="spin {spin + 1}">')
+        for k, states in enumerate(channel):
+            rows = "".join(f"<r>{energy:10.4f} {occupied:8.4f}</r>" for energy, occupied in states)
+            lines.append(f'     <set comment="kpoint {k + 1}">{rows}</set>')
+        lines.append("    </set>")
+    return "\n".join([*lines, "   </set>", "  </array></eigenvalues>"])

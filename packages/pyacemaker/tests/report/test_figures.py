@@ -185,3 +185,26 @@ def test_reliability_of_gamma_is_drawn_and_told():
     assert "of which 0 % have an error above 0.15 eV/Å" in caption
     assert "grade" in alt
     assert draw(CheckEntry(name="test_error")) is None
+
+
+def test_a_predicted_spread_is_drawn_beside_the_error_and_told():
+    import numpy as np
+
+    from pyacemaker.report.data import CheckEntry
+    from pyacemaker.report.properties import reliability as draw
+    from pyacemaker.validator.reliability import reliability, spread_coverage
+
+    rng = np.random.default_rng(0)
+    gamma = rng.uniform(0.1, 2, 400)
+    std = 0.03 * gamma
+    errors = rng.normal(scale=std[:, None], size=(400, 3))
+    found = reliability(
+        gamma, np.linalg.norm(errors, axis=1), 0.15, predicted_eV_per_A=np.sqrt(3) * std
+    ).as_dict()
+    coverage, _ = spread_coverage(np.repeat(std, 3), errors.ravel())
+    found["spread"] = [vars(item) for item in coverage]
+    figure, _, caption = draw(CheckEntry(name="test_error", series={"uncertainty": found}))
+    rms, predicted = figure.data[0], figure.data[2]
+    assert predicted.name == "RMS, as the fit predicts it"
+    np.testing.assert_allclose(predicted.y, rms.y, rtol=0.35)
+    assert "within one standard deviation (68 % expected)" in caption

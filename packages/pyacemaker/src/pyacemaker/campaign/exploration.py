@@ -168,7 +168,7 @@ def _describe(required: list[Atoms], pool: list[Atoms]) -> str:
 
 
 def select(campaign: Campaign, iteration: int, explored: dict[str, Any]) -> dict[str, Any]:
-    """Choose what to label: what is required, then what D-optimality gains most from."""
+    """Choose what to label: what is required, then what the selection gains most from."""
     journal = campaign.journal
     settings = campaign.settings.selection
 
@@ -187,8 +187,9 @@ def select(campaign: Campaign, iteration: int, explored: dict[str, Any]) -> dict
             required = [required[index] for index in spread]
         dataset = load(campaign.state, campaign.store, campaign.settings.seed)
         current = [*dataset.train, *dataset.validation, *required]
-        # What lies on the test side must not be drawn again for training.
-        known = [*current, *dataset.test, *held_out]
+        # What lies on the test side must not be drawn again for training. It goes without its
+        # labels: no committee may be fitted to what the potential is tested on.
+        known = [*current, *(atoms.copy() for atoms in dataset.test), *held_out]
         count = max(0, wanted - len(required) - len(held_out))
         chosen, gammas = choose(campaign, pool, known, count, rng)
         if explored["source"] == "halts":
@@ -250,7 +251,8 @@ def choose(
     of the wildest distortions: the potential would know the strange and guess at the
     ordinary. So two fifths are drawn from the material as it looks when it vibrates, three
     tenths are D-optimal within the material, the rest D-optimal within all. Candidates round
-    a halt are chosen by D-optimality alone. gamma is 0 for what was drawn.
+    a halt are chosen by D-optimality alone. gamma is 0 for what was drawn. (Or by whatever
+    else `budget.selection` names.)
     """
     thermal = [atoms for atoms in pool if is_thermal(atoms)]
     material = [a for a in pool if provenance_of(a)["generator"] in _MATERIAL]

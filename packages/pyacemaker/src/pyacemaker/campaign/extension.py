@@ -97,16 +97,20 @@ def _decide(campaign: Campaign, iteration: int, prepared: Prepared) -> Decision:
 
 
 def _gap(campaign: Campaign, prepared: Prepared) -> float | None:
-    """Return the smallest gap (eV) the oracle told of a label of the reference's atoms, if any."""
+    """Return the gap (eV) of the most stable first label of the reference's formula, if known.
+
+    The most stable: what a strong distortion does to a gap says little about the material.
+    """
     formula = prepared.reference.get_chemical_formula()
+    known: list[tuple[float, float]] = []
     for step in campaign.state.steps("label")[:1]:
         for key in step.result["keys"]:
             label = campaign.store.get(key) if key else None
-            if label is not None and label.atoms.get_chemical_formula() == formula:
-                gap = label.meta.get("gap_eV")
-                if gap is not None:
-                    return float(gap)
-    return None
+            if label is None or label.atoms.get_chemical_formula() != formula:
+                continue
+            if (gap := label.meta.get("gap_eV")) is not None:
+                known.append((float(label.atoms.get_potential_energy()), float(gap)))
+    return min(known)[1] if known else None
 
 
 def _explore(

@@ -24,6 +24,7 @@ from pyacemaker.oracle.rootstock_oracle import RootstockOracle
 from pyacemaker.oracle.settings import OracleSettings, make_oracle
 from pyacemaker.parts.foundation_models import check_models, foundation_models
 from pyacemaker.selection.base import Selector
+from pyacemaker.selection.committee import CommitteeSelector
 from pyacemaker.selection.maxvol import MaxVolSelector, RandomSelector
 from pyacemaker.trainer.ace_jax import AceJaxTrainer
 from pyacemaker.trainer.base import Trainer
@@ -73,7 +74,7 @@ def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None
     return Parts(
         make_oracle=make_oracle,
         foundation=foundation_models,
-        selector=_make_selector(settings),
+        selector=_make_selector(settings, workdir),
         trainer=_make_trainer(settings, say, workdir),
         dynamics=_make_dynamics(settings, say),
         kmc=make_kmc(settings.kmc),
@@ -83,9 +84,17 @@ def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None
     )
 
 
-def _make_selector(settings: CampaignSettings) -> Selector:
+def _make_selector(settings: CampaignSettings, workdir: Path | None) -> Selector:
     if settings.selection.selection == "random":
         return RandomSelector.for_elements(settings.elements, settings.trainer)
+    if settings.selection.selection == "committee":
+        return CommitteeSelector(
+            settings.elements,
+            settings.trainer,
+            workers=settings.workers,
+            cache=workdir and workdir / ROWS,
+            least_gain=settings.selection.least_gain,
+        )
     return MaxVolSelector.for_elements(
         settings.elements, settings.trainer, settings.selection.least_gain
     )

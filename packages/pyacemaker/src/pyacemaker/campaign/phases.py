@@ -331,10 +331,15 @@ class _Judge:
             return
         folder = self.campaign.journal.folder(0) / "phases"
         tasks = [_Task(p.atoms, self.oracle, self.settings, folder) for p in new]
-        for outcome in self.campaign.executor.map_unordered(_judge_one, tasks):
+        if tasks:
+            names = ", ".join(phase.name for phase in new)
+            text = f"judging by the oracle itself ({', '.join(self.settings.gates)}): {names}"
+            self.campaign.journal.note(0, PHASES_STEP, text)
+        for done, outcome in enumerate(self.campaign.executor.map_unordered(_judge_one, tasks), 1):
             if outcome.value is None:
                 raise outcome.error or RuntimeError("a phase's gates returned nothing")
             self.verdicts[new[outcome.index].name] = outcome.value
+            self.campaign.journal.progress(done, len(tasks))
         for phase in new:
             if why := self.verdicts[phase.name]:
                 self.campaign.journal.note(

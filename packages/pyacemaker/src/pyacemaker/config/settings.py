@@ -107,9 +107,10 @@ class SelectionSettings(Settings):
     max_atoms: int = Field(
         ge=1, le=1000, description="Most atoms in a generated cell: what one label costs."
     )
-    selection: Literal["maxvol", "random"] = Field(
+    selection: Literal["maxvol", "committee", "random"] = Field(
         default="maxvol",
-        description="How structures are chosen: maxvol (D-optimal), or random, to compare with.",
+        description="How structures are chosen: maxvol (D-optimal); committee (where the forces "
+        "of fits to parts of the labels differ most) or random, to compare with.",
     )
     least_gain: float = Field(
         default=0.0,

@@ -17,7 +17,9 @@ from pyace.evaluator import ACEBEvaluator
 
 from pyacemaker.potential.environment import atomic_environment
 from pyacemaker.potential.manifest import PotentialError
+from pyacemaker.potential.posterior import Posterior
 from pyacemaker.trainer.baseline import ZblBaseline
+from pyacemaker.trainer.gradients import BasisGradients
 
 _VOIGT_OF_PYACE = [0, 1, 2, 5, 4, 3]  # xx yy zz xy xz yz -> xx yy zz yz xz xy
 _TOO_CLOSE_A = 1e-3
@@ -28,7 +30,9 @@ class HybridCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
 
     Results: `energy` and `free_energy` (eV, equal), `energies` (N), `forces`
     (N x 3, eV/angstrom), `stress` (6, eV/angstrom^3; only where the cell has three vectors)
-    and `gamma` (N), the extrapolation grade of each atom. Refuses unknown elements.
+    and `gamma` (N), the extrapolation grade of each atom. Refuses unknown elements. Where the
+    fit knows how sure it is, `forces_std` (N x 3, eV/angstrom) is one more property, computed
+    only if it is asked for.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -47,8 +51,14 @@ class HybridCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
         active_set: Path | None,
         reference_energies: Mapping[str, float],
         baseline: ZblBaseline,
+        posterior: Path | None = None,
     ) -> None:
         super().__init__()
+        self._posterior = Posterior.read(posterior) if posterior is not None else None
+        self._gradients: BasisGradients | None = None
+        if posterior is not None:
+            named = [*type(self).implemented_properties, "forces_std"]
+            self.implemented_properties = named  # type: ignore[misc]  # as ASE's own wrappers do
         self._basis = ACEBBasisSet(str(basis))
         self._evaluator = ACEBEvaluator(self._basis)
         if active_set is not None:
@@ -93,7 +103,12 @@ class HybridCalculator(Calculator):  # type: ignore[misc]  # ASE is untyped
             virial = np.array(self._ace.virial, dtype=float)[_VOIGT_OF_PYACE]
             virial += full_3x3_to_voigt_6_stress(zbl.virial)
             self.results["stress"] = virial / atoms.get_volume()
+        if self._posterior is not None and "forces_std" in properties:
+            self._gradients = self._gradients or BasisGradients(self._basis)
+            rows = self._gradients.compute(atoms)[1]
+            self.results["forces_std"] = self._posterior.forces_std(rows)
 
     def export_properties(self) -> Properties:
-        """Return the results ASE has a name for (gamma is not one of them)."""
-        return Properties({k: v for k, v in self.results.items() if k != "gamma"})
+        """Return the results ASE has a name for (gamma and forces_std are not among them)."""
+        ours = ("gamma", "forces_std")
+        return Properties({k: v for k, v in self.results.items() if k not in ours})

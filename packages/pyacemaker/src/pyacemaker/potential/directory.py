@@ -28,11 +28,13 @@ from pyacemaker.potential.manifest import (
     FILES,
     FILES_OF,
     MANIFEST,
+    POSTERIOR,
     PRODUCT_FORM,
     SNIPPET,
     Manifest,
     PotentialError,
 )
+from pyacemaker.potential.posterior import Posterior
 from pyacemaker.trainer.baseline import ZblBaseline
 from rootstock.environments.esper_env import GrownCalculator, read_directory
 
@@ -79,6 +81,7 @@ class Potential:
             self.directory / ACTIVE_SET,
             self.manifest.reference_energies_eV,
             self.manifest.zbl(),
+            self.directory / POSTERIOR if POSTERIOR in self.manifest.files else None,
         )
 
     def reference_energy(self, atoms: Atoms) -> float:
@@ -132,6 +135,7 @@ def write_potential(
     reference_energies: Mapping[str, float],
     baseline: ZblBaseline,
     fit: Mapping[str, Any],
+    posterior: Posterior | None = None,
 ) -> Potential:
     """Write a potential directory whole and return it, loaded and verified.
 
@@ -149,6 +153,8 @@ def write_potential(
         What was subtracted before the fit.
     fit
         Plain JSON values that describe the fit; at least `kind`.
+    posterior
+        How sure the fit is of its coefficients, where it knows.
 
     Raises
     ------
@@ -165,6 +171,11 @@ def write_potential(
         with (staging / ACTIVE_SET).open("wb") as stream:
             arrays: dict[str, Any] = {e: np.asarray(active_set_inverse[e], float) for e in elements}
             np.savez(stream, **arrays)
+        names = list(FILES)
+        if posterior is not None:
+            names.append(POSTERIOR)
+            with (staging / POSTERIOR).open("wb") as stream:
+                posterior.write(stream)
         basis_set.to_ACECTildeBasisSet().save_yaml(str(staging / PRODUCT_FORM))
         _set_reference_energies(
             staging / PRODUCT_FORM, [float(reference_energies[e]) for e in elements]
@@ -176,7 +187,7 @@ def write_potential(
             reference_energies_eV={e: float(reference_energies[e]) for e in elements},
             baseline=baseline.to_json(),
             fit=dict(fit),
-            files={name: sha256_of(staging / name) for name in FILES},
+            files={name: sha256_of(staging / name) for name in names},
             made_with={
                 "pyacemaker": pyacemaker.__version__,
                 "python-ace": version("python-ace"),

@@ -17,6 +17,7 @@ ACTIVE_SET = "potential.asi"
 PRODUCT_FORM = "potential.yace"
 SNIPPET = "in.potential.lmp"
 FILES = (BASIS, ACTIVE_SET, PRODUCT_FORM, SNIPPET)
+POSTERIOR = "posterior.npz"  # of linear fits of this program; nothing but `forces_std` needs it
 NETWORK, WEIGHTS = "network.json", "network.safetensors"
 FILES_OF = {"ace": FILES, "esper": (NETWORK, WEIGHTS)}
 

@@ -118,8 +118,12 @@ def reliability(check: CheckEntry) -> Drawn:
     for key, name, colour in (
         ("error_rms_eV_per_A", "RMS", style.BLUE),
         ("error_p90_eV_per_A", "nine in ten below", style.VERMILLION),
+        ("predicted_rms_eV_per_A", "RMS, as the fit predicts it", style.GREEN),
     ):
-        points = _finite([b["gamma"] for b in bins], [b[key] for b in bins])
+        known = [b for b in bins if b.get(key) is not None]
+        if not known:
+            continue
+        points = _finite([b["gamma"] for b in known], [b[key] for b in known])
         figure.add_scatter(
             x=[x for x, _ in points],
             y=[y for _, y in points],
@@ -147,12 +151,13 @@ def _coverage(found: dict[str, Any]) -> str:
                 f"{100 * item['missed']:.2g} % have an error above "
                 f"{found['limit_eV_per_A']:g} eV/Å."
             )
-    for item in found.get("spread", []):
-        if round(item["expected"], 3) == 0.955:
-            text += (
-                f" The predicted spread holds {100 * item['found']:.0f} % of the force components "
-                "within two standard deviations (95 % expected)."
-            )
+    held = {round(item["expected"], 3): item["found"] for item in found.get("spread", [])}
+    if {0.683, 0.955} <= held.keys():
+        text += (
+            f" The predicted spread holds {100 * held[0.683]:.0f} % of the force components within "
+            f"one standard deviation (68 % expected) and {100 * held[0.955]:.0f} % within two "
+            "(95 % expected)."
+        )
     return text
 
 

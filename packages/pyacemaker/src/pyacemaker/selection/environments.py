@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
+from pyace.basis import ACEBBasisSet, BBasisConfiguration
 
-from pyacemaker.trainer.active_set import orders_of, scales_of
+from pyacemaker.trainer.active_set import active_set_of, orders_of, scales_of
 from pyacemaker.trainer.design import Projector
 
 Array = NDArray[np.float64]
+
+DUPLICATE_TOLERANCE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -86,3 +89,40 @@ class Seen:
         apart = np.maximum(sizes[0] + sizes[1] - 2.0 * mine @ other.T, 0.0)
         near = apart <= self._tolerance**2 * np.maximum(sizes[0], sizes[1]) + 1e-24
         return bool(near.any(axis=1).all() and near.any(axis=0).all())
+
+
+class ByEnvironments:
+    """What all selectors share: a basis to see structures by."""
+
+    def __init__(
+        self,
+        basis: ACEBBasisSet | BBasisConfiguration,
+        duplicate_tolerance: float = DUPLICATE_TOLERANCE,
+    ) -> None:
+        basis_set = basis if isinstance(basis, ACEBBasisSet) else ACEBBasisSet(basis)
+        self._projector = Projector(basis_set)
+        self._orders = orders_of(basis_set)
+        self.duplicate_tolerance = duplicate_tolerance
+
+    def _look(
+        self, pool: Sequence[Atoms], current: Sequence[Atoms]
+    ) -> tuple[dict[str, Environments], Seen]:
+        """Return the environments of current, then pool, and the memory of current."""
+        environments = environments_of(self._projector, [*current, *pool])
+        seen = Seen(environments, self.duplicate_tolerance)
+        for index in range(len(current)):
+            seen.add(index)
+        return environments, seen
+
+    def _grades(
+        self, environments: dict[str, Environments], known: Sequence[int], total: int
+    ) -> tuple[Array, dict[str, Array]]:
+        """Return gamma against the structures `known`: of each structure, of each environment."""
+        of_structure = np.zeros(total)
+        of_row = {}
+        for element, found in environments.items():
+            inside = np.isin(found.owner, np.asarray(known, dtype=int))
+            active = active_set_of(found.rows[inside], self._orders[element])
+            of_row[element] = active.gamma(found.rows)
+            np.maximum.at(of_structure, found.owner, of_row[element])
+        return of_structure, of_row

@@ -10,55 +10,15 @@ from numpy.typing import NDArray
 from pyace.basis import ACEBBasisSet, BBasisConfiguration
 
 from pyacemaker.selection.base import Selection
-from pyacemaker.selection.environments import Environments, Seen, environments_of
-from pyacemaker.trainer.active_set import active_set_of, orders_of
+from pyacemaker.selection.environments import DUPLICATE_TOLERANCE, ByEnvironments, Environments
+from pyacemaker.trainer.active_set import active_set_of
 from pyacemaker.trainer.basis import basis_configuration
-from pyacemaker.trainer.design import Projector
 from pyacemaker.trainer.settings import TrainerSettings
 
 Array = NDArray[np.float64]
 
-DUPLICATE_TOLERANCE = 2e-3
 
-
-class _ByEnvironments:
-    """What both selectors share: a basis to see structures by."""
-
-    def __init__(
-        self,
-        basis: ACEBBasisSet | BBasisConfiguration,
-        duplicate_tolerance: float = DUPLICATE_TOLERANCE,
-    ) -> None:
-        basis_set = basis if isinstance(basis, ACEBBasisSet) else ACEBBasisSet(basis)
-        self._projector = Projector(basis_set)
-        self._orders = orders_of(basis_set)
-        self.duplicate_tolerance = duplicate_tolerance
-
-    def _look(
-        self, pool: Sequence[Atoms], current: Sequence[Atoms]
-    ) -> tuple[dict[str, Environments], Seen]:
-        """Return the environments of current, then pool, and the memory of current."""
-        environments = environments_of(self._projector, [*current, *pool])
-        seen = Seen(environments, self.duplicate_tolerance)
-        for index in range(len(current)):
-            seen.add(index)
-        return environments, seen
-
-    def _grades(
-        self, environments: dict[str, Environments], known: Sequence[int], total: int
-    ) -> tuple[Array, dict[str, Array]]:
-        """Return gamma against the structures `known`: of each structure, of each environment."""
-        of_structure = np.zeros(total)
-        of_row = {}
-        for element, found in environments.items():
-            inside = np.isin(found.owner, np.asarray(known, dtype=int))
-            active = active_set_of(found.rows[inside], self._orders[element])
-            of_row[element] = active.gamma(found.rows)
-            np.maximum.at(of_structure, found.owner, of_row[element])
-        return of_structure, of_row
-
-
-class MaxVolSelector(_ByEnvironments):
+class MaxVolSelector(ByEnvironments):
     """Chooses by MaxVol over the environments of the pool and the current set together.
 
     Needs only basis functions, no coefficients, so it works before the first fit.
@@ -167,7 +127,7 @@ class MaxVolSelector(_ByEnvironments):
         return worth
 
 
-class RandomSelector(_ByEnvironments):
+class RandomSelector(ByEnvironments):
     """Chooses at random, duplicates aside: the yardstick for every other selector."""
 
     @classmethod

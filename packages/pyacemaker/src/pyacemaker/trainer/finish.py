@@ -12,6 +12,7 @@ from pyace.basis import ACEBBasisSet
 
 from pyacemaker.potential.directory import write_potential
 from pyacemaker.potential.manifest import PotentialError
+from pyacemaker.potential.posterior import Posterior
 from pyacemaker.trainer.active_set import ActiveSet
 from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.trainer.baseline import ZblBaseline
@@ -28,11 +29,12 @@ def finished(
     train: Sequence[Atoms],
     validation: Sequence[Atoms],
     started: float,
+    posterior: Posterior | None = None,
 ) -> FitResult:
     """Write the potential and measure it on both sets; `started` is of `time.monotonic`.
 
     `description` becomes the manifest's `fit` and, but for the settings, part of the metrics.
-    Raises TrainerError.
+    `posterior` is kept beside the potential where a fit knows it. Raises TrainerError.
     """
     about = {**description, "active_set": describe_active_sets(sets)}
     try:
@@ -43,6 +45,7 @@ def finished(
             reference_energies=reference_energies,
             baseline=baseline,
             fit=about,
+            posterior=posterior,
         )
         calculator = potential.calculator()
         train_errors, train_gamma = errors_of(calculator, train)

@@ -20,6 +20,7 @@ from pyacemaker.trainer.closing import close_short_range
 from pyacemaker.trainer.equations import equations_of, functions_of, groups_of
 from pyacemaker.trainer.finish import finished
 from pyacemaker.trainer.ladder import Rung, climb, described, reduced
+from pyacemaker.trainer.posterior import posterior_of
 from pyacemaker.trainer.regression import Regression
 from pyacemaker.trainer.row_cache import RowCache
 from pyacemaker.trainer.settings import TrainerSettings
@@ -75,9 +76,10 @@ class LinearTrainer:
             projector, rows = self._cache.rows(elements, self.settings, train)
         except PotentialError as error:
             raise TrainerError(f"a training structure cannot be fitted: {error}") from error
+        functions = functions_of(basis)
         regression = Regression(
             equations_of(train, rows, targets, elements, self.settings),
-            functions_of(basis),
+            functions,
             groups_of(train),
         )
         choice = regression.choose(
@@ -95,6 +97,9 @@ class LinearTrainer:
         basis.basis_coeffs = regression.fit(choice, columns).coefficients[columns]
         equations = len(regression.energy) + len(regression.rest)
         del regression
+        posterior = posterior_of(
+            train, rows, targets, elements, self.settings, functions, choice, columns
+        )
         projections = stacked(projector, (r.projections for r in rows))
         kept = {e: columns[_inside(columns, s)] - s.start for e, s in projector.slices.items()}
         sets = active_sets(basis, {e: p[:, kept[e]] for e, p in projections.items()})
@@ -122,6 +127,7 @@ class LinearTrainer:
             train,
             validation,
             started,
+            posterior,
         )
         return replace(
             result, metrics={**result.metrics, "rows_computed_for": self._cache.computed}

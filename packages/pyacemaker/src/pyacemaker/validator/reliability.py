@@ -21,13 +21,18 @@ _ATOMS_A_BIN = 20
 
 @dataclass(frozen=True)
 class Bin:
-    """Atoms of like gamma: their number, median gamma, RMS, median and 90 % force error."""
+    """Atoms of like gamma: their number, median gamma, RMS, median and 90 % force error.
+
+    `predicted_rms_eV_per_A` is the RMS error that the predicted spread stands for; None where
+    the potential predicts none.
+    """
 
     atoms: int
     gamma: float
     error_rms_eV_per_A: float
     error_median_eV_per_A: float
     error_p90_eV_per_A: float
+    predicted_rms_eV_per_A: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ def reliability(
     limit_eV_per_A: float,
     bins: int = 10,
     thresholds: Sequence[float] = THRESHOLDS,
+    predicted_eV_per_A: ArrayLike | None = None,
 ) -> Reliability:
     """Compare the extrapolation grade of atoms with the true error of their forces.
 
@@ -94,6 +100,8 @@ def reliability(
         An error above it is large.
     bins
         Most bins, of as many atoms each (at least 20).
+    predicted_eV_per_A
+        The predicted standard deviation of each atom's force as a length; NaN where unknown.
 
     Raises
     ------
@@ -104,8 +112,13 @@ def reliability(
     errors = np.asarray(error_eV_per_A, dtype=float).ravel()
     if grades.shape != errors.shape:
         raise ValueError(f"{len(grades)} values of gamma for {len(errors)} errors")
+    predicted = np.full(len(grades), np.nan)
+    if predicted_eV_per_A is not None:
+        predicted = np.asarray(predicted_eV_per_A, dtype=float).ravel()
+    if predicted.shape != grades.shape:
+        raise ValueError(f"{len(predicted)} predictions for {len(grades)} values of gamma")
     sound = np.isfinite(grades) & np.isfinite(errors)
-    grades, errors = grades[sound], errors[sound]
+    grades, errors, predicted = grades[sound], errors[sound], predicted[sound]
     order = np.argsort(grades, kind="stable")
     parts = np.array_split(order, max(1, min(bins, len(order) // _ATOMS_A_BIN)))
     made = tuple(
@@ -115,6 +128,9 @@ def reliability(
             float(np.sqrt(np.mean(errors[part] ** 2))),
             float(np.median(errors[part])),
             float(np.quantile(errors[part], 0.9)),
+            float(np.sqrt(np.mean(predicted[part] ** 2)))
+            if np.isfinite(predicted[part]).all()
+            else None,
         )
         for part in parts
         if len(part)

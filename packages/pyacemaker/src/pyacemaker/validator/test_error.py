@@ -19,7 +19,7 @@ from ase.calculators.calculator import Calculator
 from scipy.optimize import linprog
 
 from pyacemaker.validator.base import CheckResult
-from pyacemaker.validator.evaluation import Floats, PotentialError, evaluate, one_line
+from pyacemaker.validator.evaluation import Floats, PotentialError, attach, evaluate, one_line
 from pyacemaker.validator.reliability import Reliability, reliability, spread_coverage
 from pyacemaker.validator.result import failed
 from pyacemaker.validator.settings import ValidationSettings
@@ -122,6 +122,7 @@ def uncertainty(pairs: Sequence[Pair], limit_eV_per_A: float) -> Reliability | N
         np.concatenate([pair.gamma for pair in graded]),
         np.linalg.norm(np.concatenate(errors), axis=1),
         limit_eV_per_A,
+        predicted_eV_per_A=np.concatenate([_spread_of_atoms(pair) for pair in graded]),
     )
     spread = [pair for pair in pairs if len(pair.spread)]
     if spread:
@@ -131,6 +132,13 @@ def uncertainty(pairs: Sequence[Pair], limit_eV_per_A: float) -> Reliability | N
         )
         found = replace(found, spread=coverage, spread_factor=factor)
     return found
+
+
+def _spread_of_atoms(pair: Pair) -> Floats:
+    """Return the predicted spread of each atom's force as a length (eV/angstrom), or NaN."""
+    if not len(pair.spread):
+        return np.full(len(pair.gamma), np.nan)
+    return np.asarray(np.linalg.norm(pair.spread.reshape(-1, 3), axis=1))
 
 
 class _LabelError(ValueError):
@@ -174,7 +182,10 @@ def _pair(labelled: Atoms, calculator: Calculator) -> Pair:
     nothing = np.zeros(0)
     said = getattr(calculator, "results", {})
     gamma = np.asarray(said.get("gamma", nothing), dtype=float).ravel()
-    spread = np.asarray(said.get("forces_std", nothing), dtype=float).ravel()
+    spread = said.get("forces_std", nothing)
+    if "forces_std" in getattr(calculator, "implemented_properties", ()):
+        spread = calculator.get_property("forces_std", attach(labelled, calculator))
+    spread = np.asarray(spread, dtype=float).ravel()
     return Pair(
         (energy / len(labelled), state.energy_eV / len(labelled)),
         (forces, state.forces_eV_per_A.ravel()),

@@ -148,6 +148,7 @@ class EspressoOracle:
             "kpoints": outcome.kpoints,
             "smearing_eV": outcome.smearing_eV,
             "magnetization_muB": outcome.magnetization_muB,
+            "gap_eV": outcome.gap_eV,
         }
         stress = stress_of(atoms, box, outcome.stress_eV_per_A3)
         return finished_label(

@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms
 from ase.units import Bohr, Hartree, Rydberg
 
+from pyacemaker.oracle.band_gap import band_gap
 from pyacemaker.oracle.espresso.healing.diagnose import diagnose
 from pyacemaker.oracle.espresso.healing.diagnosis import Diagnosis
 from pyacemaker.oracle.espresso.healing.evidence import Ending, Evidence
@@ -23,6 +24,7 @@ from pyacemaker.oracle.espresso.pw_input import OUT_FOLDER, PREFIX
 XML = Path(OUT_FOLDER) / f"{PREFIX}.save" / "data-file-schema.xml"
 _ENERGY_DIGITS_RY = 2e-7  # the text gives 8 decimals
 _SAME_PLACE_BOHR = 1e-5
+_SAME_LEVEL_HARTREE = 1e-8
 
 
 class NoResultError(Exception):
@@ -39,6 +41,7 @@ class Result:
 
     `energy_eV` is the free energy E - TS of the smeared electrons, whose derivatives
     the forces and the stress are (N. Marzari et al., Phys. Rev. Lett. 82, 3296 (1999)).
+    `gap_eV` is None where the run does not tell it (`oracle.band_gap`).
     """
 
     energy_eV: float
@@ -48,6 +51,7 @@ class Result:
     scf_steps: int
     kpoints: int
     magnetization_muB: float
+    gap_eV: float | None = None
 
 
 def read_result(folder: Path, output: Path, box: Atoms, ending: Ending | None = None) -> Result:
@@ -140,7 +144,31 @@ def _from_xml(root: ET.Element, box: Atoms, diagnosis: Diagnosis) -> Result:
         scf_steps=int(_text(output, "convergence_info/scf_conv/n_scf_steps")),
         kpoints=int(_text(output, "band_structure/nks")),
         magnetization_muB=float(magnetization) if magnetization else 0.0,
+        gap_eV=_gap(output),
     )
+
+
+def _gap(output: ET.Element) -> float | None:
+    """Return the band gap (eV), None where the file does not tell it; never an error."""
+    bands = output.find("band_structure")
+    if bands is None or bands.findtext("noncolin", "false").strip() == "true":
+        return None
+    try:
+        fermi = _numbers(bands.findtext("fermi_energy") or bands.findtext("highestOccupiedLevel"))
+        levels = np.array(
+            [_numbers(k.findtext("eigenvalues")) for k in bands.findall("ks_energies")]
+        )
+        if levels.ndim != 2 or len(fermi) != 1:
+            return None
+        channels = [levels]
+        if bands.findtext("lsda", "false").strip() == "true":  # spin up, then down, in one row
+            up = int(_text(bands, "nbnd_up"))
+            channels = [levels[:, :up], levels[:, up:]]
+    except ValueError:
+        return None
+    # With fixed occupations this is the highest occupied level itself.
+    below = [values <= fermi[0] + _SAME_LEVEL_HARTREE for values in channels]
+    return band_gap([values * Hartree for values in channels], below)
 
 
 def _demand_same(output: ET.Element, box: Atoms) -> None:

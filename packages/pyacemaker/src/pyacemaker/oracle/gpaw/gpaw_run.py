@@ -72,6 +72,7 @@ def main(source: str, target: str) -> None:
     forces = atoms.get_forces()
     stress = atoms.get_stress()
     calculator = atoms.calc
+    kpoints = len(calculator.get_ibz_k_points())
     write(
         target,
         {
@@ -81,6 +82,11 @@ def main(source: str, target: str) -> None:
             "stress": stress.tolist(),
             "scf_steps": int(calculator.get_number_of_iterations()),
             "magnetization_muB": float(calculator.get_magnetic_moment()),
+            "fermi_eV": float(calculator.get_fermi_level()),
+            "eigenvalues_eV": [
+                [calculator.get_eigenvalues(k, s).tolist() for k in range(kpoints)]
+                for s in range(calculator.get_number_of_spins())
+            ],
             "wall_s": round(time.monotonic() - start, 3),
         },
     )

@@ -17,6 +17,7 @@ from ase import Atoms
 
 from pyacemaker.files import write_whole
 from pyacemaker.oracle.ase_oracle import demand_finite, finished_label
+from pyacemaker.oracle.band_gap import band_gap
 from pyacemaker.oracle.base import Label, OracleError
 from pyacemaker.oracle.cells import periodic_box, stress_of
 from pyacemaker.oracle.dft_settings import GPAWSettings
@@ -96,6 +97,7 @@ class GPAWOracle:
             "recovered": recovered,
             "scf_steps": result["scf_steps"],
             "magnetization_muB": result["magnetization_muB"],
+            "gap_eV": _gap(result),
         }
         return finished_label(atoms, energy, forces, stress, settings, meta)
 
@@ -158,6 +160,12 @@ def _finished(workdir: Path, job: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and found.get("converged") is True else None
+
+
+def _gap(result: Mapping[str, Any]) -> float | None:
+    """Return the band gap (eV); None where it is not known, as in results of older versions."""
+    levels = [np.array(channel, dtype=float) for channel in result.get("eigenvalues_eV", ())]
+    return band_gap(levels, [channel <= result["fermi_eV"] for channel in levels])
 
 
 def _variables(threads: int) -> dict[str, str]:

@@ -130,6 +130,7 @@ class VASPOracle:
             "attempts": attempts,
             "scf_steps": result.scf_steps,
             "vasp_version": result.version,
+            "gap_eV": result.gap_eV,
         }
         return finished_label(atoms, result.energy_eV, forces, stress, settings, meta)
 

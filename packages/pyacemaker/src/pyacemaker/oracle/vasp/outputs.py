@@ -12,7 +12,10 @@ from ase import Atoms
 from ase.units import GPa
 from pymatgen.io.vasp.outputs import Vasprun
 
+from pyacemaker.oracle.band_gap import band_gap
+
 _SAME_PLACE = 1e-6  # of scaled positions
+_HALF_FILLED = 0.5  # of the one electron a state holds in VASP's file
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
@@ -29,6 +32,7 @@ class Result:
     """A converged static run; stress in ASE's sign and order.
 
     `energy_eV` is the free energy (`e_fr_energy`), whose derivatives VASP's forces are.
+    `gap_eV` is None where the file does not tell it (`oracle.band_gap`).
     """
 
     energy_eV: float
@@ -36,6 +40,7 @@ class Result:
     stress_eV_per_A3: np.ndarray[Any, Any]
     scf_steps: int
     version: str
+    gap_eV: float | None = None
 
 
 def read_vasprun(path: Path, box: Atoms) -> Result:
@@ -46,7 +51,7 @@ def read_vasprun(path: Path, box: Atoms) -> Result:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            run = Vasprun(str(path), parse_dos=False, parse_eigen=False, parse_potcar_file=False)
+            run = Vasprun(str(path), parse_dos=False, parse_potcar_file=False)
         step = run.ionic_steps[-1]
         scf = step["electronic_steps"]
         energy = float(scf[-1]["e_fr_energy"])
@@ -74,4 +79,18 @@ def read_vasprun(path: Path, box: Atoms) -> Result:
     if not same:
         raise NoResultError("bad output", f"{path.name} is of another structure")
     voigt = np.array([stress[a, b] for a, b in _VOIGT])
-    return Result(energy, forces, voigt, len(scf), str(run.vasp_version))
+    return Result(energy, forces, voigt, len(scf), str(run.vasp_version), _gap(run))
+
+
+def _gap(run: Vasprun) -> float | None:
+    """Return the band gap (eV), by occupations: VASP may put its Fermi level at a band's edge."""
+    try:
+        channels = [np.asarray(values, dtype=float) for values in (run.eigenvalues or {}).values()]
+    except (TypeError, ValueError):
+        return None
+    if any(values.ndim != 3 or values.shape[2] != 2 for values in channels):
+        return None
+    return band_gap(
+        [values[:, :, 0] for values in channels],
+        [values[:, :, 1] > _HALF_FILLED for values in channels],
+    )
