@@ -108,7 +108,7 @@ class Machine(Section):
 
     cpu: int = Field(default=1, ge=1, le=1024, description="Cores.")
     memory: MiB = Field(default=1024, description="Memory: 2G, 512M; a bare number is MiB.")
-    disk: MiB = Field(default=10240, description="Disk, as memory.")
+    disk: MiB = Field(default=10240, ge=128, description="Disk, as memory, of 128M or more.")
     ip: Address | None = Field(
         default=None,
         description="Address; of a group that of its first node, the others follow. "
