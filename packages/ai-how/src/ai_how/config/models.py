@@ -18,6 +18,7 @@ from ai_how.config.values import (
     PciAddress,
     Subnet,
     TimeLimit,
+    VariableName,
     as_list,
 )
 from ai_how.config.yaml_lines import KeyPath
@@ -71,6 +72,12 @@ class Global(Section):
         max_length=200,
         description="Debian packages that every node has besides SLURM, such as openmpi-bin; "
         "part of the image (driver nspawn).",
+    )
+    role_variables: dict[VariableName, str] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="Variables of the Ansible roles, such as grafana_deb or "
+        "shared_storage_beegfs_repository, for what Debian does not have.",
     )
     overcommit: bool = Field(
         default=False,

@@ -45,6 +45,7 @@ class Plan:
     storage: str
     services: tuple[str, ...]
     packages: tuple[str, ...]
+    role_variables: dict[str, str]
     host: Host
     findings: tuple[Finding, ...]
 
@@ -83,6 +84,7 @@ class Plan:
             "storage": self.storage,
             "services": list(self.services),
             "packages": list(self.packages),
+            "role_variables": self.role_variables,
             "host": {"cores": host.cores, "memory_MiB": host.memory_MiB},
             "conflicts": [asdict(f) for f in self.findings if f.severity == "conflict"],
             "warnings": [asdict(f) for f in self.findings if f.severity == "warning"],
@@ -130,6 +132,7 @@ def make_plan(
         storage=hpc.storage.backend,
         services=tuple(dict.fromkeys(hpc.services)),
         packages=tuple(sorted(set(file.global_.packages))),
+        role_variables=dict(file.global_.role_variables),
         host=host,
         findings=tuple(findings(draft)),
     )
