@@ -44,8 +44,8 @@ class Plan:
     shared: str | None
     storage: str
     services: tuple[str, ...]
-    packages: tuple[str, ...]
     role_variables: dict[str, str]
+    packages: tuple[str, ...]
     host: Host
     findings: tuple[Finding, ...]
 
@@ -83,8 +83,8 @@ class Plan:
             "shared": self.shared,
             "storage": self.storage,
             "services": list(self.services),
-            "packages": list(self.packages),
             "role_variables": self.role_variables,
+            "packages": list(self.packages),
             "host": {"cores": host.cores, "memory_MiB": host.memory_MiB},
             "conflicts": [asdict(f) for f in self.findings if f.severity == "conflict"],
             "warnings": [asdict(f) for f in self.findings if f.severity == "warning"],
@@ -131,8 +131,8 @@ def make_plan(
         shared=hpc.storage.shared,
         storage=hpc.storage.backend,
         services=tuple(dict.fromkeys(hpc.services)),
-        packages=tuple(sorted(set(file.global_.packages))),
         role_variables=dict(file.global_.role_variables),
+        packages=tuple(sorted(set(file.global_.packages))),
         host=host,
         findings=tuple(findings(draft)),
     )
