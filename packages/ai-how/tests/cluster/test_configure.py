@@ -87,6 +87,28 @@ def test_the_playbook_is_run_where_the_file_asks_for_more() -> None:
     assert configure.wants_configuring(plan_of("    storage: {backend: seaweedfs}\n"))
 
 
+def test_variables_of_roles_are_the_users_and_a_change_runs_the_playbook_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def lines(command: list[str], *_: object) -> list[str]:
+        seen.append(command)
+        return ["PLAY RECAP ***", "n : ok=1 changed=0 unreachable=0 failed=0"]
+
+    monkeypatch.setattr(configure, "_lines", lines)
+    (tmp_path / "etc").mkdir()
+    driver = ProcessDriver(tmp_path)
+    monkeypatch.setattr(driver, "inventory", lambda _: {})
+    plan = plan_of("global: {role_variables: {grafana_deb: /g.deb}}\n")
+    configure.configure(plan, driver, tmp_path, lambda _: None)
+    (command,) = seen
+    given = json.loads(command[command.index("--extra-vars") + 1])
+    assert given["grafana_deb"] == "/g.deb"
+    assert configure.is_configured(plan, driver, tmp_path)
+    assert not configure.is_configured(plan_of(), driver, tmp_path)
+
+
 def test_what_is_missing_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(configure, "program", lambda _: None)
     told = configure.missing(plan_of("    storage: {backend: seaweedfs}\n"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,8 @@ from ai_how.cluster.profile import (
     make_profile,
     merge_roots,
     merge_section,
+    python_folders,
+    unseen,
 )
 from ai_how.config.load import parse_cluster
 from ai_how.plan.host import this_host
@@ -123,3 +126,20 @@ def test_a_file_that_cannot_take_it_stays_as_it_is(tmp_path: Path, text: str, wo
     with pytest.raises(ProfileError, match=words):
         merge_section(path, "execution", profile().execution_text())
     assert path.read_text() == text
+
+
+def test_what_nodes_that_boot_do_not_see() -> None:
+    mounts = "mounts: [{source: /srv/py, target: /srv/py}]"
+    text = TEXT.replace("cpu: 4}", f"cpu: 4, {mounts}}}").replace("process", "nspawn")
+    plan = make_plan(parse_cluster(text), this_host())
+    folders = [Path("/srv/py/.venv"), Path("/s/lab/shared/x"), Path("/home/me")]
+    # node b has no mounts
+    assert unseen(plan, folders, Path("/s/lab/shared")) == [folders[0], folders[2]]
+    both = text.replace("{name: b, cpu: 2}", f"{{name: b, cpu: 2, {mounts}}}")
+    plan = make_plan(parse_cluster(both), this_host())
+    assert unseen(plan, folders, Path("/s/lab/shared")) == [folders[2]]
+    assert unseen(make_plan(parse_cluster(TEXT), this_host()), folders, Path("/s")) == []
+
+
+def test_the_folders_of_this_python_hold_it() -> None:
+    assert any(Path(sys.executable).is_relative_to(folder) for folder in python_folders())

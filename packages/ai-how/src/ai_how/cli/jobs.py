@@ -112,21 +112,27 @@ def profile(
     ai-how profile lab --output config.yaml --rootstock ~/.config/rootstock/clusters.yaml
     """
     from ai_how.cluster import lifecycle  # noqa: PLC0415
-    from ai_how.cluster.profile import make_profile, merge_roots, merge_section  # noqa: PLC0415
+    from ai_how.cluster import profile as profiles  # noqa: PLC0415
     from ai_how.cluster.state import folder_of  # noqa: PLC0415
 
     with refusing():
         _, plan, driver = lifecycle.made(cluster)
         shared = Path(plan.shared) if plan.shared else folder_of(plan.name) / "shared"
-        found = make_profile(plan, driver, shared, partition, labels)
+        found = profiles.make_profile(plan, driver, shared, partition, labels)
         if output is not None:
-            merge_section(output, "execution", found.execution_text())
+            profiles.merge_section(output, "execution", found.execution_text())
         if rootstock is not None:
-            merge_roots(rootstock, found.roots)
+            profiles.merge_roots(rootstock, found.roots)
     if as_json:
         data = {"execution": found.execution, "rootstock": {"clusters": found.roots}}
         typer.echo(json.dumps(data, indent=1))
         return
+    folders = [*profiles.python_folders(), Path.cwd()]
+    for folder in profiles.unseen(plan, folders, shared):
+        tell(
+            f"nodes do not see {folder}; put it among the mounts of compute_nodes: "
+            f"{{source: {folder}, target: {folder}}}"
+        )
     if output is not None:
         tell(f"{output}: execution on {found.cluster}; next: pyacemaker run {output}")
     if rootstock is not None:

@@ -55,7 +55,8 @@ def is_configured(plan: Plan, driver: Driver, folder: Path) -> bool:
 
 
 def _digest(plan: Plan, driver: Driver) -> str:
-    parts = [json.dumps(driver.inventory(plan), sort_keys=True).encode()]
+    said = [driver.inventory(plan), plan.role_variables]
+    parts = [json.dumps(said, sort_keys=True).encode()]
     parts += [path.read_bytes() for path in sorted(playbooks().rglob("*")) if path.is_file()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
@@ -85,7 +86,7 @@ def configure(
         str(inventory),
         *(["--check"] if check else []),
         "--extra-vars",
-        json.dumps({"shared_storage_weed": program("weed") or "weed"}),
+        json.dumps({"shared_storage_weed": program("weed") or "weed", **plan.role_variables}),
         str(playbooks() / "site.yml"),
     ]
     say(f"the playbook runs on {len(plan.compute) + 1} nodes")

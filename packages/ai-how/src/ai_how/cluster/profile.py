@@ -6,6 +6,7 @@ Written as text, so that a file of the user's keeps its comments when a section 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,27 @@ def make_profile(
     if conf := driver.environment().get("SLURM_CONF"):
         execution["slurm_conf"] = conf
     return Profile(plan.name, execution, {plan.name: str(shared / "rootstock")})
+
+
+def python_folders() -> list[Path]:
+    """Return the folders of the Python that runs this, as far as they are not of the system."""
+    system = [Path(name) for name in ("/usr", "/bin", "/lib")]
+    found = {Path(sys.prefix), Path(sys.base_prefix)}
+    return sorted(p for p in found if not any(p.is_relative_to(folder) for folder in system))
+
+
+def unseen(plan: Plan, folders: Sequence[Path], shared: Path) -> list[Path]:
+    """Return which folders some compute node does not see: nodes that boot have their own files."""
+    if plan.driver == "process":
+        return []
+    found = []
+    for folder in folders:
+        for node in plan.compute:
+            seen = [shared, *[Path(target) for _, target, _ in node.mounts]]
+            if not any(folder.is_relative_to(place) for place in seen):
+                found.append(folder)
+                break
+    return found
 
 
 def merge_section(path: Path, key: str, section: str) -> None:

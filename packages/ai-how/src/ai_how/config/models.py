@@ -18,6 +18,7 @@ from ai_how.config.values import (
     PciAddress,
     Subnet,
     TimeLimit,
+    VariableName,
     as_list,
 )
 from ai_how.config.yaml_lines import KeyPath
@@ -79,6 +80,12 @@ class Global(Section):
         description="A qcow2 disk of this machine that nodes stand on in the place of the "
         "image's own, as `ai-how image packer` helps to make (driver libvirt).",
     )
+    role_variables: dict[VariableName, str] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="Variables of the Ansible roles, such as grafana_deb or "
+        "shared_storage_beegfs_repository, for what Debian does not have.",
+    )
     overcommit: bool = Field(
         default=False,
         description="true: nodes may add up to more cores or memory than the machine has; "
@@ -115,9 +122,7 @@ class Machine(Section):
 
     cpu: int = Field(default=1, ge=1, le=1024, description="Cores.")
     memory: MiB = Field(default=1024, description="Memory: 2G, 512M; a bare number is MiB.")
-    disk: MiB = Field(
-        default=10240, description="Disk, as memory; a limit with the driver libvirt."
-    )
+    disk: MiB = Field(default=10240, ge=128, description="Disk, as memory, of 128M or more.")
     ip: Address | None = Field(
         default=None,
         description="Address; of a group that of its first node, the others follow. "

@@ -79,6 +79,12 @@ def _package(value: str) -> str:
     return value
 
 
+def _variable(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+        raise ValueError(f"{value!r} is no variable's name; small letters, digits, '_'")
+    return value
+
+
 def as_list(value: Any) -> Any:
     """Take one group for the list of one that it means."""
     return [value] if isinstance(value, dict) else value
@@ -99,6 +105,7 @@ Address = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"for
 Subnet = Annotated[str, AfterValidator(_subnet)]
 Bridge = Annotated[str, AfterValidator(_bridge)]
 PackageName = Annotated[str, AfterValidator(_package), Field(max_length=80)]
+VariableName = Annotated[str, AfterValidator(_variable), Field(max_length=80)]
 PciAddress = Annotated[str, AfterValidator(_pci)]
 TimeLimit = Annotated[
     str,

@@ -44,6 +44,7 @@ class Plan:
     shared: str | None
     storage: str
     services: tuple[str, ...]
+    role_variables: dict[str, str]
     packages: tuple[str, ...]
     disk: str | None
     host: Host
@@ -83,6 +84,7 @@ class Plan:
             "shared": self.shared,
             "storage": self.storage,
             "services": list(self.services),
+            "role_variables": self.role_variables,
             "packages": list(self.packages),
             "disk": self.disk,
             "host": {"cores": host.cores, "memory_MiB": host.memory_MiB},
@@ -137,6 +139,7 @@ def make_plan(
         shared=hpc.storage.shared,
         storage=hpc.storage.backend,
         services=tuple(dict.fromkeys(hpc.services)),
+        role_variables=dict(file.global_.role_variables),
         packages=tuple(sorted(set(file.global_.packages))),
         disk=file.global_.disk,
         host=host,

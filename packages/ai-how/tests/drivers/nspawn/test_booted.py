@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ai_how.cluster.lifecycle import configure_nodes, destroy, down, made, start, status, stop, up
+from ai_how.drivers.nspawn.disk import loops_work
 from ai_how.drivers.nspawn.machine import machines_of, said_in
 from ai_how.images import build, store
 from ai_how.images.build import ensure
@@ -110,21 +111,8 @@ def test_a_life(booted: Write, state: Path, tmp_path: Path) -> None:
         assert words in problems
     assert up("life", quiet).condition == "up"
 
-    # a disk that is full
-    n01 = machines_of(folder)["n01"]
-    dd = ["dd", "if=/dev/zero", "bs=1M", "status=none"]
-    said_in(n01, [*dd, "of=/var/tmp/core"], limit_s=60)
-    found = status("life")
-    assert [p for p in found.problems if p.startswith("n01: its disk is full (")], found.problems
-    told.clear()
-    assert up("life", told.append).condition == "up"
-    assert "n01: its disk was full; caches, logs and temporary files are removed" in told
-    said_in(n01, [*dd, "of=/root/results"], limit_s=60)
-    assert up("life", told.append).condition == "up"
-    kept = folder / "nodes/n01/disk.kept.img"
-    assert f"n01: its disk was full; it is kept as {kept}, and made anew" in told
-    assert kept.stat().st_blocks * 512 > 200 << 20
-    assert said_in(machines_of(folder)["n01"], ["ls", "/root"]).stdout == ""
+    if loops_work():  # else a node's disk is this machine's
+        a_full_disk_is_mended("life", folder)
 
     # a power cut of all; and an `up` killed at any moment
     for machine in machines_of(folder).values():
@@ -159,6 +147,24 @@ def test_a_life(booted: Write, state: Path, tmp_path: Path) -> None:
     assert destroy("life")
     assert leavings(state) == before
     assert not state.exists()
+
+
+def a_full_disk_is_mended(name: str, folder: Path) -> None:
+    """By what a node can do without; else by a new disk, and the full one is kept."""
+    n01 = machines_of(folder)["n01"]
+    dd = ["dd", "if=/dev/zero", "bs=1M", "status=none"]
+    said_in(n01, [*dd, "of=/var/tmp/core"], limit_s=60)
+    found = status(name)
+    assert [p for p in found.problems if p.startswith("n01: its disk is full (")], found.problems
+    told: list[str] = []
+    assert up(name, told.append).condition == "up"
+    assert "n01: its disk was full; caches, logs and temporary files are removed" in told
+    said_in(n01, [*dd, "of=/root/results"], limit_s=60)
+    assert up(name, told.append).condition == "up"
+    kept = folder / "nodes/n01/disk.kept.img"
+    assert f"n01: its disk was full; it is kept as {kept}, and made anew" in told
+    assert kept.stat().st_blocks * 512 > 200 << 20
+    assert said_in(machines_of(folder)["n01"], ["ls", "/root"]).stdout == ""
 
 
 def children(pid: int) -> str:

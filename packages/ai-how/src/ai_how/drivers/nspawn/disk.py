@@ -7,6 +7,7 @@ its disk is this machine's.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,7 +29,7 @@ def mount_disk(folder: Path, size_MiB: int, say: Say) -> Path:
 
     A disk whose file system cannot be mended is set aside. Raises DriverError.
     """
-    if not _CONTROL.exists() or (folder / "upper").exists():
+    if not loops_work() or (folder / "upper").exists():
         folder.mkdir(parents=True, exist_ok=True)
         return folder
     place, image = folder / "disk", folder / "disk.img"
@@ -43,6 +44,15 @@ def mount_disk(folder: Path, size_MiB: int, say: Say) -> Path:
             _grow(image, size_MiB)
         run("mount", "-o", "loop,noinit_itable,discard", image, place)
     return place
+
+
+def loops_work() -> bool:
+    """Say whether files can be mounted here; in a container the kernel may refuse the device."""
+    try:
+        os.close(os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def has_own(folder: Path) -> bool:

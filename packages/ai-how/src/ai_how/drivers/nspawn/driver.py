@@ -20,12 +20,13 @@ from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
 from ai_how.drivers.daemons import daemons_of, end
+from ai_how.drivers.inventory import inventory_of
 from ai_how.drivers.munge import munge_answers, run_munged
 from ai_how.drivers.nspawn import contents, disk, health, keys, lasting, root
 from ai_how.drivers.nspawn.boots import boot_of
-from ai_how.drivers.nspawn.inventory import inventory
 from ai_how.drivers.nspawn.limits import refuse_too_many
 from ai_how.drivers.nspawn.machine import (
+    FUSE,
     NODE_ENVIRONMENT,
     Machine,
     boot,
@@ -182,7 +183,10 @@ class NspawnDriver:
 
     def inventory(self, plan: Plan) -> dict[str, object]:
         """Return the nodes as an Ansible inventory: addresses, the ssh key, groups and facts."""
-        return inventory(plan, self.folder)
+        born = {node.name: root.born(self.nodes / node.name) for node in plan.nodes}
+        # systemd-nspawn mounts the hierarchies of cgroups read only
+        fuse = Path(FUSE).exists()
+        return inventory_of(plan, self.folder, born, cgroup_mode="none", fuse=fuse)
 
     def run_in(self, node: str, command: Sequence[str]) -> int:
         """Run a command in a node, on this terminal, and return its exit status."""
