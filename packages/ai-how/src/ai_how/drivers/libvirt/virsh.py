@@ -8,6 +8,7 @@ qemu it would find a /dev/kvm that root alone may open, and look for it again an
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import time
@@ -67,6 +68,18 @@ def define(xml: str, file: Path) -> None:
     write_whole(new, xml)
     virsh("define", "--validate", str(new))
     new.replace(file)
+
+
+def start_domain(name: str) -> None:
+    """Start a domain whose guest does not run; libvirt may not have seen yet that it died."""
+    try:
+        virsh("start", name)
+    except DriverError as error:
+        if "already active" not in str(error):
+            raise
+        with contextlib.suppress(DriverError):
+            virsh("destroy", name)
+        virsh("start", name)
 
 
 def undefine(name: str) -> None:
