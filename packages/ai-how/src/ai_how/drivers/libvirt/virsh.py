@@ -120,10 +120,15 @@ def end_own_libvirt() -> None:
         for pid, words in commands():
             if str(_PID) in words:
                 own.append(pid)
-            elif Path(words[0]).name.startswith("qemu-system"):
+            elif Path(words[0]).name.startswith("qemu-system") and _is_domain(words):
                 return
         end(own)
         shutil.rmtree(_OWN)
+
+
+def _is_domain(words: list[str]) -> bool:
+    """Say whether libvirt started a qemu: it names it so."""
+    return any(word.startswith("guest=") for word in words)
 
 
 def _started(command: list[str]) -> None:
