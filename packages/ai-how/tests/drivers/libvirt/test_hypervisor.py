@@ -19,7 +19,7 @@ from ai_how.drivers.daemons import commands
 from ai_how.drivers.libvirt import virsh
 from ai_how.drivers.libvirt.domain import Guest, cable_name, domain_name, domain_xml
 from ai_how.drivers.libvirt.driver import LibvirtDriver
-from ai_how.drivers.libvirt.guests import guests_of
+from ai_how.drivers.libvirt.guests import age_s, guests_of
 from ai_how.drivers.libvirt.record import Record, write_record
 from ai_how.drivers.nspawn.network import make_bridge
 from ai_how.plan.nodes import Net
@@ -83,6 +83,9 @@ def test_a_guest_is_defined_started_and_gone(
         assert virsh.virsh("domstate", name).strip() == "running"
 
         # a guest is killed: it is seen, and `stop` of one that is off is no mistake
+        os.kill(guests_of(folder)["n01"], signal.SIGKILL)
+        virsh.start_domain(name)  # whether libvirt has seen that it died, or not yet
+        assert age_s(guests_of(folder)["n01"]) < 30
         os.kill(guests_of(folder)["n01"], signal.SIGKILL)
         until = time.monotonic() + 10
         while guests_of(folder):

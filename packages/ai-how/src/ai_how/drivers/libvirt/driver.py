@@ -15,7 +15,6 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,15 +24,16 @@ from ai_how.drivers.inventory import inventory_of
 from ai_how.drivers.libvirt import contents, disks, health, remote, seed, virsh
 from ai_how.drivers.libvirt.acceleration import Acceleration, acceleration
 from ai_how.drivers.libvirt.domain import Guest, domain_name, domain_xml, node_of
-from ai_how.drivers.libvirt.guests import guests_of
+from ai_how.drivers.libvirt.guests import age_s, guests_of
 from ai_how.drivers.libvirt.power import cut_power, shut_down
 from ai_how.drivers.libvirt.record import Record, read_record, was_made, write_record
 from ai_how.drivers.libvirt.requirements import libvirt_lacks
+from ai_how.drivers.libvirt.wanted import WantedGuest
 from ai_how.drivers.munge import munge_answers, run_munged
 from ai_how.drivers.nspawn import contents as booted
 from ai_how.drivers.nspawn import keys
 from ai_how.drivers.nspawn.network import make_bridge, remove_bridge
-from ai_how.drivers.nspawn.root import NodeFile, owner_in
+from ai_how.drivers.nspawn.root import owner_in
 from ai_how.drivers.ready import until_ready
 from ai_how.files import write_whole
 from ai_how.images import build, store
@@ -46,24 +46,9 @@ from ai_how.slurm.commands import SlurmError, set_down
 _AT_ONCE = 8
 # seconds until all nodes take jobs: for the cluster, and more for each node
 _READY_S = {"kvm": (120.0, 10.0), "qemu": (300.0, 120.0)}
+_ANSWER_S = 30.0  # until a node that has long booted answers by ssh
 _GRACE_S = 3.0
 _XML, _APPLIED = "domain.xml", "applied.json"
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A node as it is to be: its definition, and what is written into it."""
-
-    node: Node
-    xml: str
-    files: Mapping[str, NodeFile]
-    links: Mapping[str, str]
-
-    def archive(self) -> bytes:
-        return seed.archive(self.files, self.links)
-
-    def digests(self) -> dict[str, str]:
-        return seed.digests(self.files, self.links)
 
 
 class LibvirtDriver:
@@ -116,9 +101,11 @@ class LibvirtDriver:
         self._own_files(plan, common)
         disks.make_data(self._data(), image.tree)
         prepare = partial(self._prepare, plan, secrets, image.tree, common, disk, speed)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            self._start(plan, list(pool.map(prepare, on)), disk, say)
         for_all, for_each = _READY_S[speed.kind]
+        limit_s = for_all + for_each * len(on)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            ready = list(pool.map(prepare, on))
+        self._start(plan, ready, disk, limit_s, say)
         until_ready(
             plan,
             off,
@@ -126,7 +113,7 @@ class LibvirtDriver:
             say,
             self.folder / "log",
             check=partial(self._all_live, time.monotonic(), [node.name for node in on]),
-            limit_s=for_all + for_each * len(on),
+            limit_s=limit_s,
             pause_s=0.5,
         )
 
@@ -285,7 +272,7 @@ class LibvirtDriver:
         disk: Disk,
         speed: Acceleration,
         node: Node,
-    ) -> _Wanted:
+    ) -> WantedGuest:
         """Return what a node is to be; touch nothing but its own folders."""
         (self.nodes / node.name).mkdir(exist_ok=True)
         log = self.folder / "log" / node.name
@@ -307,14 +294,16 @@ class LibvirtDriver:
             shares=contents.shares(plan, node, self.folder),
             devices=node.pci,
         )
-        return _Wanted(
+        return WantedGuest(
             node,
             domain_xml(guest),
             contents.guest_files(plan, node, secrets, tree, common, self.folder),
             contents.guest_links(plan, node),
         )
 
-    def _start(self, plan: Plan, wanted: Sequence[_Wanted], disk: Disk, say: Say) -> None:
+    def _start(
+        self, plan: Plan, wanted: Sequence[WantedGuest], disk: Disk, limit_s: float, say: Say
+    ) -> None:
         running = guests_of(self.folder)
         changed = {w.node.name: self._changed(w) for w in wanted if w.node.name in running}
         again = [
@@ -326,14 +315,18 @@ class LibvirtDriver:
         if again:
             say(f"{', '.join(again)}: started anew, for address, size or devices changed")
             shut_down(self.folder, again)
-        new = [w for w in wanted if w.node.name not in running or w.node.name in again]
+        dumb = self._dumb([name for name in running if name not in again], limit_s)
+        if dumb:
+            say(f"{', '.join(dumb)}: started anew, for nothing in there answers")
+            cut_power(self.folder, dumb)
+        new = [w for w in wanted if w.node.name not in {*running} - {*again} - {*dumb}]
         for w in new:
             self._boot(w, disk)
         if new:
             say(f"{len(new)} nodes boot")
         old = [w for w in wanted if w not in new]
 
-        def mend(w: _Wanted) -> str | None:
+        def mend(w: WantedGuest) -> str | None:
             names = changed[w.node.name]
             files = seed.only(w.files, names)
             links = {path: to for path, to in w.links.items() if path in names}
@@ -349,20 +342,32 @@ class LibvirtDriver:
                 if told:
                     say(told)
 
-    def _boot(self, w: _Wanted, disk: Disk) -> None:
-        folder, name = self.nodes / w.node.name, domain_name(self.folder, w.node.name)
+    def _dumb(self, names: Sequence[str], limit_s: float) -> list[str]:
+        """Return the nodes that run and do not answer, though they had time enough to boot."""
+        running = guests_of(self.folder)
+
+        def speaks(name: str) -> bool:
+            left = limit_s - age_s(running[name]) if name in running else 0.0
+            return remote.answers(self.folder, name, max(_ANSWER_S, left))
+
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = zip(names, pool.map(speaks, names), strict=True)
+            return [name for name, spoke in found if not spoke]
+
+    def _boot(self, w: WantedGuest, disk: Disk) -> None:
+        folder = self.nodes / w.node.name
         disks.make_overlay(folder, disk, w.node.disk_MiB)
         seed.write_disk(folder / "seed.img", w.archive())
         if self._defined_otherwise(w):
             virsh.define(w.xml, folder / _XML)
         self._note(w)
-        virsh.virsh("start", name)
+        virsh.start_domain(domain_name(self.folder, w.node.name))
 
-    def _defined_otherwise(self, w: _Wanted) -> bool:
+    def _defined_otherwise(self, w: WantedGuest) -> bool:
         path = self.nodes / w.node.name / _XML
         return not path.exists() or path.read_text() != w.xml
 
-    def _changed(self, w: _Wanted) -> set[str]:
+    def _changed(self, w: WantedGuest) -> set[str]:
         """Return the files and links that a node that runs does not have yet."""
         try:
             has = json.loads((self.nodes / w.node.name / _APPLIED).read_text(encoding="utf-8"))
@@ -370,7 +375,7 @@ class LibvirtDriver:
             has = {}
         return {path for path, digest in w.digests().items() if has.get(path) != digest}
 
-    def _note(self, w: _Wanted) -> None:
+    def _note(self, w: WantedGuest) -> None:
         write_whole(self.nodes / w.node.name / _APPLIED, json.dumps(w.digests(), indent=1) + "\n")
 
     def _all_live(self, began: float, names: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ai_how.drivers.daemons import commands
@@ -17,3 +18,14 @@ def guests_of(folder: Path) -> dict[str, int]:
             if (node := node_of(folder, told)) is not None:
                 found[node] = pid
     return found
+
+
+def age_s(pid: int) -> float:
+    """Return how long a process runs, in seconds; 0 where it does not (proc(5): stat, field 22)."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+        up = float(Path("/proc/uptime").read_text().split()[0])
+    except OSError:
+        return 0.0
+    began = int(status.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return max(0.0, up - began)

@@ -86,7 +86,9 @@ def template(disk: Disk, folder: Path, speed: Acceleration) -> dict[str, object]
             ["-append", COMMAND_LINE],
             ["-cpu", "host" if speed.kind == "kvm" else "max,la57=off"],
             ["-serial", f"file:{folder}/console.log"],
-            ["-drive", "file={{ .OutputDir }}/{{ .Name }},if=virtio,format=qcow2,discard=unmap"],
+            # devices have their names in this order: vda, vdb
+            ["-drive", "file={{ .OutputDir }}/{{ .Name }},if=none,id=root,format=qcow2"],
+            ["-device", "virtio-blk-pci,drive=root"],
             ["-drive", seed_disk],
             ["-device", f"virtio-blk-pci,drive=seed,serial={SEED_SERIAL}"],
             ["-device", "virtio-net,netdev=user.0"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,3 +50,15 @@ def said_in(
         said = (done.stderr.decode(errors="replace").strip().splitlines() or ["no answer"])[-1]
         raise DriverError(f"{node}: does not answer by ssh ({said}); `ai-how logs` has its console")
     return done
+
+
+def answers(folder: Path, node: str, limit_s: float) -> bool:
+    """Say whether a node takes a login by ssh, now or within `limit_s`: it may still boot."""
+    until = time.monotonic() + limit_s
+    while True:
+        try:
+            return said_in(folder, node, ["true"]).returncode == 0
+        except DriverError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(1)

@@ -8,6 +8,7 @@ qemu it would find a /dev/kvm that root alone may open, and look for it again an
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import time
@@ -69,6 +70,18 @@ def define(xml: str, file: Path) -> None:
     new.replace(file)
 
 
+def start_domain(name: str) -> None:
+    """Start a domain whose guest does not run; libvirt may not have seen yet that it died."""
+    try:
+        virsh("start", name)
+    except DriverError as error:
+        if "already active" not in str(error):
+            raise
+        with contextlib.suppress(DriverError):
+            virsh("destroy", name)
+        virsh("start", name)
+
+
 def undefine(name: str) -> None:
     """Remove a domain that does not run, and the logs that libvirt kept of it."""
     virsh("undefine", name)
@@ -107,10 +120,15 @@ def end_own_libvirt() -> None:
         for pid, words in commands():
             if str(_PID) in words:
                 own.append(pid)
-            elif Path(words[0]).name.startswith("qemu-system"):
+            elif Path(words[0]).name.startswith("qemu-system") and _is_domain(words):
                 return
         end(own)
         shutil.rmtree(_OWN)
+
+
+def _is_domain(words: list[str]) -> bool:
+    """Say whether libvirt started a qemu: it names it so."""
+    return any(word.startswith("guest=") for word in words)
 
 
 def _started(command: list[str]) -> None:
