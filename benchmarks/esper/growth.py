@@ -1,7 +1,14 @@
 """Grown networks against fixed ones, on paired seeds.
 
-Usage:  python benchmarks/esper/growth.py digits --seeds 10 --output docs/data/esper-digits.json
-        python benchmarks/esper/growth.py cifar --data FILE.npz --seeds 5 [--short] --output ...
+Usage:  python -m benchmarks.esper.growth TASK [--seeds 10] [--data FILE.npz] [--output FILE.json]
+
+    digits          8 + 8 hidden units to 32 + 32, a constant learning rate
+    digits-decay    20 + 20 to 32 + 32, a learning rate that falls as a cosine
+    cifar           convolutions of 8 + 16 channels to 16 + 32 (needs --data)
+    cifar-short     the same in 6 epochs instead of 24
+    cifar-decay     the same in 6 epochs, with BatchNorm and a rate that falls as a cosine
+
+The results are beside this file, by the name of the task; seeds that are there are not run again.
 
 Arms, each with the same seeds, hence the same split, the same order of batches and, where the
 sizes are the same, the same first weights:
@@ -11,6 +18,7 @@ sizes are the same, the same first weights:
     OPERATOR    from the first size to the final one in equal parts, at the same epochs
     fixed-60    the final size for 60 % of the epochs: what less training alone would give
     NAME-16     from half the final size, grown early, and ended at the cost of fixed-60
+    smaller     16 + 16 to 24 + 24 at random, ended at the cost of fixed-60 (digits-decay)
     seeds       the first size, and branches that have to earn their parameters; seeds-random
                 chooses site and blueprint by chance
 
@@ -36,77 +44,125 @@ from esper.files import write_whole
 from esper.tolaria.data import load
 from esper.tolaria.loop import result, train
 
+TASKS = ("digits", "digits-decay", "cifar", "cifar-short", "cifar-decay")
 WIDENED = ("gradmax", "firefly", "tiny", "net2wider", "random")
 
 
-def configurations(task: str, source: str, seed: int, short: bool = False) -> dict[str, Config]:
-    """Return the configuration of every arm; `short` is a quarter of the training (cifar)."""
-    if task == "digits":
-        kind, first, final, epochs, at, rate = "mlp", [8, 8], [32, 32], 60, [24, 42], 3e-3
-        operators = WIDENED
-    else:
-        kind, first, final, epochs, at, rate = "cnn", [8, 16], [16, 32], 24, [10, 17], 1e-2
-        operators = ("gradmax", "net2wider", "random")
-        if short:
-            epochs, at, rate, operators = 6, [2, 4], 3e-3, ("gradmax", "random")
-    base: dict[str, Any] = {
-        "data": {"source": source},
-        "training": {"epochs": epochs, "learning_rate": rate, "seed": seed},
+def _widen(operator: str, at: list[int], final: list[int]) -> dict[str, Any]:
+    return {
+        "kind": "widen",
+        "trigger": "epochs",
+        "at_epochs": at,
+        "events": len(at),
+        "final_widths": final,
+        "operator": operator,
+        "newborn_boost": 2.0,
+        "newborn_steps": 100,
     }
 
-    def arm(widths: list[int], epochs: int = epochs, **growth: Any) -> Config:
-        training = {**base["training"], "epochs": epochs}
-        return parse_config(
+
+def configurations(task: str, source: str, seed: int) -> dict[str, Config]:
+    """Return the configuration of every arm."""
+    arms = {
+        "digits": _digits,
+        "digits-decay": _digits_decay,
+        "cifar": _cifar,
+        "cifar-short": _cifar_short,
+        "cifar-decay": _cifar_decay,
+    }[task]()
+    kind = "mlp" if task.startswith("digits") else "cnn"
+    return {
+        name: parse_config(
             {
-                **base,
-                "training": training,
-                "network": {"kind": kind, "widths": widths},
-                "growth": growth or {},
+                "data": {"source": source},
+                "network": {"kind": kind, **arm["network"]},
+                "training": {**arm["training"], "seed": seed},
+                "growth": arm.get("growth", {}),
             }
         )
+        for name, arm in arms.items()
+    }
 
+
+Arms = dict[str, dict[str, Any]]
+
+
+def _digits() -> Arms:
+    def arm(widths: list[int], epochs: int = 60, **growth: Any) -> dict[str, Any]:
+        training = {"epochs": epochs, "learning_rate": 3e-3}
+        return {"network": {"widths": widths}, "training": training, "growth": growth}
+
+    first, half, final = [8, 8], [16, 16], [32, 32]
     arms = {"fixed": arm(final), "start": arm(first)}
-    for operator in operators:
-        arms[operator] = arm(
-            first,
-            kind="widen",
-            trigger="epochs",
-            at_epochs=at,
-            events=len(at),
-            final_widths=final,
-            operator=operator,
-            newborn_boost=2.0,
-            newborn_steps=100,
-        )
-    if task == "digits":
-        # Half of the hidden units from the first step, the rest after a fifth of the epochs.
-        half, early = [16, 16], 12
-        arms["fixed-60"] = arm(final, epochs=36)
-        arms["start-16"] = arm(half)
-        for operator in ("pursuit", "random"):
-            arms[f"{operator}-16"] = arm(
-                half,
-                epochs=42,
-                kind="widen",
-                trigger="epochs",
-                at_epochs=[early],
-                events=1,
-                final_widths=final,
-                operator=operator,
-                newborn_boost=2.0,
-                newborn_steps=100,
-            )
-    more = {} if task == "digits" else {"width": 32, "training_steps": 250, "grafting_steps": 250}
-    for name, chooser in () if short else (("seeds", "gradient"), ("seeds-random", "random")):
-        arms[name] = arm(
-            first,
-            kind="seeds",
-            trigger="epochs",
-            at_epochs=[12, 30] if task == "digits" else [6, 14],
-            chooser=chooser,
-            **more,
-        )
+    arms |= {name: arm(first, **_widen(name, [24, 42], final)) for name in WIDENED}
+    # Half of the hidden units from the first step, the rest after a fifth of the epochs.
+    arms |= {"fixed-60": arm(final, 36), "start-16": arm(half)}
+    arms |= {
+        f"{name}-16": arm(half, 42, **_widen(name, [12], final)) for name in ("pursuit", "random")
+    }
+    for name, chooser in (("seeds", "gradient"), ("seeds-random", "random")):
+        sown = {"kind": "seeds", "trigger": "epochs", "at_epochs": [12, 30], "chooser": chooser}
+        arms[name] = arm(first, **sown)
     return arms
+
+
+def _digits_decay() -> Arms:
+    """When to grow was chosen by the validation accuracy of seeds 100 to 107, of six schedules."""
+
+    def arm(widths: list[int], epochs: int, **growth: Any) -> dict[str, Any]:
+        training = {"epochs": epochs, "learning_rate": 3e-3, "decay": "cosine"}
+        return {"network": {"widths": widths}, "training": training, "growth": growth}
+
+    first, final = [20, 20], [32, 32]
+    return {
+        "fixed": arm(final, 60),
+        "start": arm(first, 60),
+        "fixed-60": arm(final, 36),
+        "random": arm(first, 38, **_widen("random", [8], final)),
+        "pursuit": arm(first, 38, **_widen("pursuit", [8], final)),
+        "smaller": arm([16, 16], 50, **_widen("random", [8], [24, 24])),
+    }
+
+
+def _cifar() -> Arms:
+    def arm(widths: list[int], **growth: Any) -> dict[str, Any]:
+        training = {"epochs": 24, "learning_rate": 1e-2}
+        return {"network": {"widths": widths}, "training": training, "growth": growth}
+
+    first, final = [8, 16], [16, 32]
+    arms = {"fixed": arm(final), "start": arm(first)}
+    for name in ("gradmax", "net2wider", "random"):
+        arms[name] = arm(first, **_widen(name, [10, 17], final))
+    steps = {"width": 32, "training_steps": 250, "grafting_steps": 250}
+    for name, chooser in (("seeds", "gradient"), ("seeds-random", "random")):
+        sown = {"kind": "seeds", "trigger": "epochs", "at_epochs": [6, 14], "chooser": chooser}
+        arms[name] = arm(first, **sown, **steps)
+    return arms
+
+
+def _cifar_short() -> Arms:
+    def arm(widths: list[int], **growth: Any) -> dict[str, Any]:
+        training = {"epochs": 6, "learning_rate": 3e-3}
+        return {"network": {"widths": widths}, "training": training, "growth": growth}
+
+    first, final = [8, 16], [16, 32]
+    arms = {"fixed": arm(final), "start": arm(first)}
+    return arms | {
+        name: arm(first, **_widen(name, [2, 4], final)) for name in ("gradmax", "random")
+    }
+
+
+def _cifar_decay() -> Arms:
+    def arm(widths: list[int], epochs: int, **growth: Any) -> dict[str, Any]:
+        training = {"epochs": epochs, "learning_rate": 1e-2, "decay": "cosine"}
+        network = {"widths": widths, "norm": "batch"}
+        return {"network": network, "training": training, "growth": growth}
+
+    first, final = [8, 16], [16, 32]
+    arms = {"fixed": arm(final, 6), "start": arm(first, 6), "fixed-60": arm(final, 4)}
+    return arms | {
+        name: arm(first, 5, **_widen(name, [2], final)) for name in ("net2wider", "random")
+    }
 
 
 def interval(values: list[float]) -> dict[str, float]:
@@ -129,6 +185,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         found[arm] = {
             "test_accuracy": interval([row["test_accuracy"] for row in mine]),
             "parameters": statistics.mean(row["parameters"] for row in mine),
+            "accuracy_per_1000_parameters": statistics.mean(
+                1000 * row["test_accuracy"] / row["parameters"] for row in mine
+            ),
             "training_flops_of_fixed": statistics.mean(
                 row["training_flops"] / by["fixed", row["seed"]]["training_flops"] for row in mine
             ),
@@ -154,20 +213,22 @@ def _complete(rows: list[dict[str, Any]], seed: int) -> bool:
 def main() -> None:
     """Run every arm on every seed, and write what came out after each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("task", choices=["digits", "cifar"])
+    parser.add_argument("task", choices=TASKS)
     parser.add_argument("--data", default="digits", help="the .npz file, for cifar")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--short", action="store_true", help="6 epochs instead of 24, for cifar")
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=None)
     options = parser.parse_args()
+    if options.task.startswith("cifar") and options.data == "digits":
+        parser.error("cifar needs --data FILE.npz")
+    output = options.output or Path(__file__).with_name(f"{options.task}.json")
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
-    if options.output.exists():  # go on from what is there
-        rows = json.loads(options.output.read_text())["rows"]
+    if output.exists():  # go on from what is there
+        rows = json.loads(output.read_text())["rows"]
     done = {(row["arm"], row["seed"]) for row in rows}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for name, config in configurations(options.task, options.data, seed, options.short).items():
+        for name, config in configurations(options.task, options.data, seed).items():
             if (name, seed) in done:
                 continue
             data = load(config.data, Path(), seed)
@@ -182,15 +243,14 @@ def main() -> None:
         if len(complete) > 1:
             told = {
                 "task": options.task,
-                "command": f"python benchmarks/esper/growth.py {options.task} "
+                "command": f"python -m benchmarks.esper.growth {options.task} "
                 f"--seeds {len(complete)}"
-                + (" --data FILE.npz" if options.task == "cifar" else "")
-                + (" --short" if options.short else ""),
+                + (" --data FILE.npz" if options.task.startswith("cifar") else ""),
                 "torch": torch.__version__.split("+")[0],
                 "summary": summary(rows),
                 "rows": rows,
             }
-            write_whole(options.output, json.dumps(told, indent=1) + "\n")
+            write_whole(output, json.dumps(told, indent=1) + "\n")
     for name, what in summary(rows).items():
         accuracy = what["test_accuracy"]
         print(

@@ -1,13 +1,17 @@
-"""What a dormant seed costs: training steps of a wrapped model against the same model bare.
+"""What a dormant seed costs, and telemetry: training steps of one model bare, wrapped, and watched.
 
-Usage:  python benchmarks/esper/overhead.py --output docs/data/esper-overhead.json
+Usage:  python -m benchmarks.esper.overhead [--pairs 3000] [--output benchmarks/esper/overhead.json]
 
-Batch 64, one thread, CPU time of the process; single steps of the two alternate, in an order drawn
-anew for each pair, so that what else the machine does falls on both alike. Both are the same
+Batch 64, one thread, CPU time of the process; single steps of the four alternate, in an order
+drawn anew for each round, so that what else the machine does falls on all alike. All are the same
 model with the same weights in the same memory: between steps, untimed, its hooks are taken off and
-put back, so that no two copies of a model are compared. Told are the median of the paired
-differences over the median bare step, with its bootstrap interval, and what the cost of one dormant
-site, measured alone, would make of it. Every site that can hold a seed holds one.
+put back, so that no two copies of a model are compared. A fourth, bare once more, is the control:
+what it differs from the first by is the measurement's own error. Whatever else the machine does
+can only lengthen a step, so each kind is told by the mean of its fastest quarter; intervals are by
+bootstrap over rounds. Beside it stands what the cost of one dormant site, measured alone, would
+make of it. Every site that can hold a seed holds one. Of telemetry:
+what a step that is watched costs more than a wrapped one, over the steps between two of them
+(training.telemetry_steps, 50 by default).
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +31,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import esper
+from esper.config import TrainingConfig
 from esper.files import write_whole
+from esper.kasmina.telemetry import watching
 
 MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mlp 64-256-256-10": (
@@ -53,19 +60,27 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
+BARE, CONTROL, WRAPPED, WATCHED = range(4)
+
+
 def one_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    watched: esper.MorphableModel | None,
 ) -> float:
     """Return the CPU seconds of a training step."""
     began = time.process_time()
-    optimizer.zero_grad()
-    cross_entropy(model(x), y).backward()
+    with watching(watched) if watched is not None else nullcontext():
+        optimizer.zero_grad()
+        cross_entropy(model(x), y).backward()
     optimizer.step()
     return time.process_time() - began
 
 
 def measure(name: str, pairs: int, site_us: float) -> dict[str, Any]:
-    """Return the step time bare and wrapped, and the overhead with its interval."""
+    """Return the step time bare and wrapped, and the overheads with their intervals."""
     make, shape = MODELS[name]
     x, y = torch.randn(64, *shape), torch.randint(10, (64,))
     torch.manual_seed(0)
@@ -77,29 +92,49 @@ def measure(name: str, pairs: int, site_us: float) -> dict[str, Any]:
 
     def step(which: int) -> float:
         for host, hook in zip(hosts, hooks, strict=True):
-            host._forward_hooks = hook if which else OrderedDict()
-        return one_step(wrapped if which else bare, optimizer, x, y)
+            host._forward_hooks = OrderedDict() if which <= CONTROL else hook
+        model = bare if which <= CONTROL else wrapped
+        return one_step(model, optimizer, x, y, wrapped if which == WATCHED else None)
 
     for _ in range(5):
-        step(0)
-        step(1)
+        for which in range(4):
+            step(which)
     rng = np.random.default_rng(0)
-    times = np.empty((pairs, 2))
+    times = np.empty((pairs, 4))
     for pair in range(pairs):
-        for which in rng.permutation(2):
+        for which in rng.permutation(4):
             times[pair, which] = step(int(which))
-    difference = times[:, 1] - times[:, 0]
-    usual = float(np.median(times[:, 0]))
-    draws = np.median(rng.choice(difference, (1000, pairs)), axis=1)
+    found = _fast(times)
+    rows = rng.integers(pairs, size=(1000, pairs))
+    drawn = np.array([_fast(times[row]) for row in rows])
+    every = TrainingConfig().telemetry_steps
+
+    def percent(more: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:
+        """Return what `more` (seconds, of the times of the four kinds) is of a bare step."""
+        values = 100 * more(drawn.T) / drawn.T[BARE]
+        return {
+            "percent": 100 * float(more(found) / found[BARE]),
+            "percent_95": [float(q) for q in np.quantile(values, (0.025, 0.975))],
+        }
+
     return {
         "model": name,
         "sites": len(wrapped.sites),
-        "pairs": pairs,
-        "bare_ms": 1e3 * usual,
-        "overhead_percent": 100 * float(np.median(difference)) / usual,
-        "overhead_percent_95": [100 * float(q) / usual for q in np.quantile(draws, (0.025, 0.975))],
-        "overhead_percent_by_site_cost": 1e-4 * site_us * len(wrapped.sites) / usual,
+        "rounds": pairs,
+        "bare_ms": 1e3 * float(found[BARE]),
+        "control": percent(lambda t: t[CONTROL] - t[BARE]),
+        "dormant": percent(lambda t: t[WRAPPED] - t[BARE]),
+        "dormant_percent_by_site_cost": 1e-4 * site_us * len(wrapped.sites) / float(found[BARE]),
+        "telemetry_every_steps": every,
+        "telemetry": percent(lambda t: (t[WATCHED] - t[WRAPPED]) / every),
     }
+
+
+def _fast(times: np.ndarray) -> np.ndarray:
+    """Return the mean of the fastest quarter of every column."""
+    ordered = np.sort(times, axis=0)
+    mean: np.ndarray = ordered[: max(1, len(times) // 4)].mean(axis=0)
+    return mean
 
 
 def hook_us(repeats: int = 20000) -> float:
@@ -124,12 +159,12 @@ def main() -> None:
     """Measure every model and write what came out."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--pairs", type=int, default=3000)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     site_us = hook_us()
     told: dict[str, Any] = {
-        "command": f"python benchmarks/esper/overhead.py --pairs {options.pairs}",
+        "command": f"python -m benchmarks.esper.overhead --pairs {options.pairs}",
         "torch": torch.__version__.split("+")[0],
         "dormant_site_us": site_us,
         "models": [

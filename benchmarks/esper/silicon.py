@@ -1,7 +1,7 @@
 """Potentials for silicon: grown networks against fixed ones of the same final size.
 
 Usage:  python -m benchmarks.esper.silicon --train Si-training.json --test Si-test.json \
-            --seeds 5 --output docs/data/esper-silicon.json
+            --seeds 5
 
 Data: materialsvirtuallab/mlearn (Zuo et al., J. Phys. Chem. A 124, 731 (2020)). Arms, each with the
 same structures, the same order of batches and the same schedule of the step, seed by seed:
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--structures", type=int, default=60, help="drawn of the training set")
     parser.add_argument("--cutoff", type=float, default=5.0, help="angstrom")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
     structures, test = read(options.train, "Si"), read(options.test, "Si")
     rows: list[dict[str, Any]] = []

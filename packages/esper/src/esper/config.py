@@ -56,7 +56,7 @@ class TrainingConfig(_Section):
     """How long and how fast; Adam on the cross entropy.
 
     `decay`: `cosine` lets the learning rate fall to nothing over the epochs, whatever grows
-    meanwhile; `none` keeps it.
+    meanwhile; `none` keeps it. Every `telemetry_steps` steps (0: never) the sites are looked at.
     """
 
     epochs: _Positive = 40
@@ -65,6 +65,7 @@ class TrainingConfig(_Section):
     decay: Literal["none", "cosine"] = "none"
     seed: Annotated[int, Field(ge=0)] = 0
     checkpoint_steps: _Positive = 200
+    telemetry_steps: Annotated[int, Field(ge=0)] = 50
 
 
 class GrowthConfig(_Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +41,12 @@ validation:
   test_frames_per_temperature: 1
 budget: {initial_labels: 24, labels_per_iteration: 8, labels: 60, max_atoms: 4}
 """
+
+# One neuron, hardly trained, against a gate that it cannot pass: capacity is what is missing.
+TOO_SMALL = CONFIG.replace(
+    "esper_epochs: 30}", "esper_width: 1, esper_epochs: 12, esper_learning_rate: 0.003}"
+).replace("eV_per_A: 0.4", "eV_per_A: 0.02")
+TOO_SMALL = TOO_SMALL.replace("consistency, eos,", "consistency,").replace("60,", "32,")
 
 
 class Grows:
@@ -214,6 +221,52 @@ def test_a_campaign_by_networks_ends_and_is_served(tmp_path: Path) -> None:
         assert atoms.get_potential_energy() == ours.get_potential_energy()
         np.testing.assert_array_equal(atoms.get_forces(), ours.get_forces())
         np.testing.assert_array_equal(atoms.get_stress(), ours.get_stress())
+
+
+@pytest.mark.real
+@pytest.mark.timeout(900)
+def test_a_campaign_grows_and_kill_9_in_the_growth_changes_nothing(tmp_path: Path) -> None:
+    config, workdir = tmp_path / "cu.yaml", tmp_path / "cu"
+    config.write_text(TOO_SMALL)
+    arguments = [*PROGRAM, "run", str(config), "--workdir", str(workdir), "--json"]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "limited by capacity" in line:
+            process.kill()  # the growth has begun
+            break
+    process.stdout.close()
+    assert process.wait() == -signal.SIGKILL, lines
+    state = CampaignState(workdir, read_only=True)
+    done_before = {(r.iteration, r.name) for r in state.steps()}
+    first = state.result(2, "train")
+    assert state.result(2, fits.GROW) is None
+    state.close()
+
+    again = subprocess.run(
+        arguments, capture_output=True, text=True, env=ENVIRONMENT, timeout=800, check=False
+    )
+    last = json.loads(again.stdout.splitlines()[-1])
+    assert last["ending"] == "budget", again.stdout[-2000:] + again.stderr
+    state = CampaignState(workdir, read_only=True)
+    assert state.result(2, "train") == first, "what was finished is not done again"
+    assert done_before < {(r.iteration, r.name) for r in state.steps()}
+    kinds = [record.result["kind"] for record in state.steps(fits.GROW)]
+    assert kinds == ["enough", "capacity"], "nothing is known of a first failure"
+    grown = state.result(2, fits.GROW)
+    assert grown is not None and first is not None
+    assert grown["accepted"], grown["why_not"]
+    before, after = first["metrics"], grown["fit"]["metrics"]
+    assert after["parameters"] > before["parameters"]
+    assert after["validation"]["force_rmse"] < before["validation"]["force_rmse"]
+    assert after["active_set"]["Cu"]["functions"] == after["functions"]["Cu"]
+    assert after["functions"]["Cu"] > before["functions"]["Cu"]
+    current = fits.current(state, 2)
+    assert current == grown["fit"]
+    assert Potential.load(workdir / current["potential"]).manifest.form == "esper"
+    state.close()
 
 
 def test_lammps_by_name_is_refused_before_work_starts() -> None:

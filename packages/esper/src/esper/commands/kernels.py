@@ -59,7 +59,7 @@ def kernels(
     with open_library(library, store) as opened:
         found = opened.query(query)
     if as_json:
-        typer.echo(json.dumps([r.modelas_text(mode="json") for r in found], indent=1))
+        typer.echo(json.dumps([r.model_dump(mode="json") for r in found], indent=1))
         return
     table = Table("id", "blueprint", "features", "width", "parameters", "forward (us)", "made for")
     for r in found:
@@ -143,7 +143,7 @@ def forge(
                 else:
                     break
     if as_json:
-        typer.echo(json.dumps([r.modelas_text(mode="json") for r in made], indent=1))
+        typer.echo(json.dumps([r.model_dump(mode="json") for r in made], indent=1))
     else:
         for record in made:
             _say_kernel(record)

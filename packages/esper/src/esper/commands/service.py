@@ -105,7 +105,7 @@ def events(
         opened = open_bus(bus)
         if not dead:
             for position, envelope in opened.replay(topic):
-                typer.echo(json.dumps({"position": position, **envelope.modelas_text(mode="json")}))
+                typer.echo(json.dumps({"position": position, **envelope.model_dump(mode="json")}))
             return
         for letter in opened.dead_letters(topic):
             typer.echo(json.dumps(letter.__dict__))

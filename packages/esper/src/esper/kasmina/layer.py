@@ -89,7 +89,9 @@ class KasminaLayer(nn.Module):
         return (y, *output[1:]) if isinstance(output, tuple) else y
 
     def hook(self, host: nn.Module, inputs: Any, output: Any) -> Any:
-        """Serve as the host's forward hook."""
+        """Serve as the host's forward hook; None leaves the output as it is."""
+        if self.branch is None:  # dormant: without the cost of calling a module
+            return None
         return self(output)
 
     def extra_repr(self) -> str:

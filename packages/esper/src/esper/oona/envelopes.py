@@ -26,7 +26,10 @@ class RunStarted(_Message):
 
 
 class EpochFinished(_Message):
-    """The figures of an epoch; losses in nats per sample, accuracy from 0 to 1."""
+    """The figures of an epoch; losses in nats per sample, accuracy from 0 to 1.
+
+    `sites`: the mean of the telemetry of each (see `kasmina.telemetry`).
+    """
 
     kind: Literal["epoch_finished"] = "epoch_finished"
     run: str
@@ -37,6 +40,7 @@ class EpochFinished(_Message):
     validation_accuracy: float
     parameters: int
     flops: int
+    sites: dict[str, dict[str, float]] = {}
 
 
 class GrowthHappened(_Message):

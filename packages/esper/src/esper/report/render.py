@@ -15,6 +15,12 @@ from esper.files import write_whole
 
 _COLOURS = {"train_loss": "#0072B2", "validation_loss": "#D55E00"}
 
+_TELEMETRY = {
+    "rms": "Size of what each site puts out (root mean square)",
+    "dead": "Share of a site's features that are nowhere above zero",
+    "gradient": "Gradient of a site's weights, relative to the weights",
+}
+
 
 class ReportError(ValueError):
     """There is nothing to report on; the message names the file."""
@@ -47,6 +53,11 @@ def render(history: dict[str, Any], name: str) -> str:
         ("Accuracy on the validation samples", _accuracy(history)),
         ("Parameters", _parameters(history)),
         ("Cost", _cost(history)),
+        *(
+            (title, _sites(history, key, title.lower()))
+            for key, title in _TELEMETRY.items()
+            if any(key in figures for e in history["epochs"] for figures in _of_sites(e))
+        ),
     ]
     return environment.get_template("report.html.j2").render(
         name=name,
@@ -125,6 +136,24 @@ def _parameters(history: dict[str, Any]) -> go.Figure:
 def _cost(history: dict[str, Any]) -> go.Figure:
     figure = _figure(history, "training FLOPs so far")
     _line(figure, history, "flops", "#CC79A7", "FLOPs")
+    return figure
+
+
+def _of_sites(epoch: dict[str, Any]) -> list[dict[str, float]]:
+    return list(epoch.get("sites", {}).values())
+
+
+def _sites(history: dict[str, Any], key: str, y: str) -> go.Figure:
+    figure = _figure(history, y.partition(" (")[0])
+    names = sorted({site for e in history["epochs"] for site in e.get("sites", {})})
+    for site in names:
+        rows = [(e["epoch"], e["sites"][site]) for e in history["epochs"] if site in e["sites"]]
+        figure.add_scatter(
+            x=[epoch for epoch, _ in rows],
+            y=[figures.get(key) for _, figures in rows],
+            mode="lines",
+            name=site,
+        )
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from esper.config import Config
 from esper.files import locked, write_whole
+from esper.kasmina.telemetry import mean_of, watching
 from esper.lifecycle import State
 from esper.oona.base import Bus, BusError
 from esper.oona.open import open_bus
@@ -82,13 +84,18 @@ def _train(
         while run.batch < len(order):
             chosen = order[run.batch]
             _set_rate(run, config, (run.epoch + run.batch / len(order)) / config.training.epochs)
-            loss = _step(run, data.train.x[chosen], data.train.y[chosen], costs)
+            every = config.training.telemetry_steps
+            sampled = watching(run.model) if every and run.step % every == 0 else nullcontext()
+            with sampled as figures:
+                loss = _step(run, data.train.x[chosen], data.train.y[chosen], costs)
             why = diverged(loss, run.recent, config.governor.factor, config.governor.window)
             if why is not None:
                 run = _roll_back(run, snapshot, why, config, data)
                 run.policy = policy
                 break
             run.losses.append(loss)
+            if figures is not None:
+                run.telemetry.append(figures)
             run.recent = [*run.recent, loss][-config.governor.window :]
             run.step += 1
             run.batch += 1
@@ -198,9 +205,10 @@ def _end_epoch(run: Run, data: DataSet) -> None:
             "parameters": count_parameters(run.model),
             "widths": list(widths_of(run.model.host)),
             "flops": run.flops,
+            "sites": mean_of(run.telemetry),
         }
     )
-    run.losses = []
+    run.losses, run.telemetry = [], []
 
 
 @torch.no_grad()

@@ -16,13 +16,14 @@ from esper.files import write_whole
 from esper.growth.boost import NewbornBoost
 from esper.kasmina import MorphableModel, wrap
 from esper.kasmina.blueprints import build
+from esper.kasmina.telemetry import Figures
 from esper.lifecycle import WITH_BRANCH, Seed, State
 from esper.tamiyo.policy import Policy
 from esper.tolaria.data import DataSet
 from esper.tolaria.governor import TrainingError
 from esper.tolaria.networks import build_network, widths_of
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass
@@ -30,10 +31,10 @@ class Run:
     """The state of a training between two steps.
 
     `epoch` and `batch` are the position in the data (the batch that comes next); `losses` the
-    training losses of this epoch; `recent` those the governor looks at; `grown` counts growth
-    events; `since` is the number of epochs that were finished at the last one; `blueprints` what
-    may grow, as Kasmina knows it; `policy` chooses, where one was learnt; `untold` counts the
-    messages that the bus did not take.
+    training losses of this epoch, `telemetry` its samples; `recent` the losses the governor looks
+    at; `grown` counts growth events; `since` is the number of epochs that were finished at the
+    last one; `blueprints` what may grow, as Kasmina knows it; `policy` chooses, where one was
+    learnt; `untold` counts the messages that the bus did not take.
     """
 
     model: MorphableModel
@@ -51,6 +52,7 @@ class Run:
     rollbacks: int = 0
     learning_rate: float = 0.0
     losses: list[float] = field(default_factory=list)
+    telemetry: list[dict[str, Figures]] = field(default_factory=list)
     recent: list[float] = field(default_factory=list)
     policy: Policy | None = None
     untold: int = 0
@@ -90,6 +92,7 @@ _PLAIN = (
     "rollbacks",
     "learning_rate",
     "losses",
+    "telemetry",
     "recent",
     "history",
 )
