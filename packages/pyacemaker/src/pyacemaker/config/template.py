@@ -6,9 +6,10 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from pyacemaker.config.choices import Entry
 from pyacemaker.config.load import ConfigError, parse_config
 from pyacemaker.config.oracle_choice import NoCutoffError
-from pyacemaker.config.resolve import Entry, Resolved, resolve
+from pyacemaker.config.resolve import Resolved, resolve
 from pyacemaker.config.show import format_value
 from pyacemaker.config.yaml_lines import Problem
 from pyacemaker.files import write_whole

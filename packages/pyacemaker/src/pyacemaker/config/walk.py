@@ -15,7 +15,7 @@ from pyacemaker.config.settings import DynamicsSettings, WalkStart
 from pyacemaker.dynamics.kmc.settings import KMCSettings
 
 if TYPE_CHECKING:
-    from pyacemaker.config.resolve import Choices
+    from pyacemaker.config.choices import Choices
 
 
 def resolve_walk(

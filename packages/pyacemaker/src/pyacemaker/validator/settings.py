@@ -375,9 +375,6 @@ class ValidationSettings(BaseModel):
         return self
 
 
-ValidatorSettings = ValidationSettings
-
-
 def _gate_of(key: str) -> str:
     if re.fullmatch(r"C\d\d_GPa", key) or "modulus" in key:
         return "elastic"
