@@ -87,7 +87,7 @@ def test_an_uncertain_structure_halts_the_walk_and_is_learnt_from(walked: Path) 
     (frame,) = read_structures(walked / first["frame"]["file"], first["frame"]["sha256"])
     assert frame.get_array("gamma").max() > first["gamma_halt"] == 20
     assert steps(walked, "explore")[2]["source"] == "halts"
-    learnt = [a for a in read_structures(walked / "iter_002" / "selected.json")]
+    learnt = read_structures(walked / "iter_002" / "selected.json")
     assert {provenance_of(atoms)["generator"] for atoms in learnt} == {"local"}
     assert {len(atoms) for atoms in learnt} == {len(frame)}
     # the walk goes on from its table, with another potential
