@@ -140,6 +140,15 @@ def test_a_wrong_barrier_is_learnt_from(walked: Path) -> None:
     assert places[:2] == ["minimum", "saddle"]
 
 
+def test_the_barrier_moves_to_the_oracles(walked: Path) -> None:
+    errors = []
+    for _, result in sorted(steps(walked, "barriers").items()):
+        (check,) = json.loads((walked / result["series"]["file"]).read_text())
+        errors.append(abs(check["series"]["processes"][0]["error_eV"]))
+    assert len(errors) >= 2
+    assert errors[-1] < max(0.03, errors[0] / 2)
+
+
 def test_the_report_sets_barriers_beside_the_oracles(walked: Path) -> None:
     page = (walked / "report.html").read_text()
     assert 'id="kmc"' in page
