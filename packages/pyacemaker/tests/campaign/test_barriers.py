@@ -31,7 +31,7 @@ workers: 2
 temperatures_K: [300]
 oracle: {code: ase, calculator: ase.calculators.emt.EMT}
 trainer: {functions_per_element: 60, cutoff_A: 5.0, max_body_order: 4, ridge: 1e-10, smoothness: 1}
-dynamics: {explorers: kmc, explore: goal, gamma_from: settings, atoms: 8}
+dynamics: {explorers: [md, kmc], explore: goal, gamma_from: settings, atoms: 8, md_ps: 0.1}
 kmc:
   structure: adatom.traj
   events: 1
@@ -81,8 +81,25 @@ def steps(workdir: Path, name: str) -> dict[int, dict[str, Any]]:
         state.close()
 
 
+def walk_of(workdir: Path, iteration: int) -> dict[str, Any]:
+    """Return the one walk among the runs of an iteration."""
+    (run,) = [run for run in steps(workdir, "md")[iteration]["runs"] if run.get("kind") == "kmc"]
+    return run
+
+
+def test_md_and_kmc_explore_alike(walked: Path) -> None:
+    for result in steps(walked, "md").values():
+        md, walk = result["runs"]
+        assert (md.get("kind", "md"), walk["kind"]) == ("md", "kmc")
+        for run in (md, walk):
+            assert run["status"] in ("completed", "halted")
+            assert len(read_structures(walked / run["frame"]["file"])) == 1
+        both = {md["status"], walk["status"]} == {"completed"}
+        assert result["completed"] is both
+
+
 def test_an_uncertain_structure_halts_the_walk_and_is_learnt_from(walked: Path) -> None:
-    (first,) = steps(walked, "md")[1]["runs"]
+    first = walk_of(walked, 1)
     assert (first["kind"], first["status"]) == ("kmc", "halted")
     (frame,) = read_structures(walked / first["frame"]["file"], first["frame"]["sha256"])
     assert frame.get_array("gamma").max() > first["gamma_halt"] == 20
@@ -91,7 +108,7 @@ def test_an_uncertain_structure_halts_the_walk_and_is_learnt_from(walked: Path) 
     assert {provenance_of(atoms)["generator"] for atoms in learnt} == {"local"}
     assert {len(atoms) for atoms in learnt} == {len(frame)}
     # the walk goes on from its table, with another potential
-    later = [steps(walked, "md")[n]["runs"][0] for n in sorted(steps(walked, "md"))[1:]]
+    later = [walk_of(walked, n) for n in sorted(steps(walked, "md"))[1:]]
     assert any(run["searches"] for run in later)
 
 
@@ -104,7 +121,7 @@ def test_the_oracle_judges_the_barriers_of_a_walk_that_completed(walked: Path) -
     assert row["error_eV"] == pytest.approx(row["barrier_eV"] - row["oracle_barrier_eV"])
     assert check["passed"] is (abs(row["error_eV"]) <= 0.001)
     # the oracle's barrier is EMT's own at these structures, computed here anew
-    (run,) = steps(walked, "md")[number]["runs"]
+    run = walk_of(walked, number)
     with StateTable(walked / run["table"]["file"]) as table:
         state = table.states()[row["state"]]
     (way,) = [one for one in state.mechanisms if one.number == row["mechanism"]]
