@@ -24,6 +24,7 @@ from .conftest import ENVIRONMENT, PROGRAM
 pytestmark = pytest.mark.real
 
 # gamma is watched loosely and barriers strictly: the walk completes soon, over a wrong barrier.
+# MD of the crystal is not to halt.
 CONFIG = """\
 elements: [Cu]
 seed: 3
@@ -31,7 +32,13 @@ workers: 2
 temperatures_K: [300]
 oracle: {code: ase, calculator: ase.calculators.emt.EMT}
 trainer: {functions_per_element: 60, cutoff_A: 5.0, max_body_order: 4, ridge: 1e-10, smoothness: 1}
-dynamics: {explorers: [md, kmc], explore: goal, gamma_from: settings, atoms: 8, md_ps: 0.1}
+dynamics:
+  explorers: [md, kmc]
+  explore: goal
+  md_ps: 0.05
+  atoms: 8
+  gamma_from: settings
+  gamma_halt: 200
 kmc:
   structure: adatom.traj
   events: 1
@@ -88,14 +95,16 @@ def walk_of(workdir: Path, iteration: int) -> dict[str, Any]:
 
 
 def test_md_and_kmc_explore_alike(walked: Path) -> None:
-    for result in steps(walked, "md").values():
+    compared = steps(walked, "barriers")
+    for iteration, result in steps(walked, "md").items():
         md, walk = result["runs"]
         assert (md.get("kind", "md"), walk["kind"]) == ("md", "kmc")
         for run in (md, walk):
             assert run["status"] in ("completed", "halted")
             assert len(read_structures(walked / run["frame"]["file"])) == 1
+        # the cycle goes on only where both have completed
         both = {md["status"], walk["status"]} == {"completed"}
-        assert result["completed"] is both
+        assert both is (iteration in compared)
 
 
 def test_an_uncertain_structure_halts_the_walk_and_is_learnt_from(walked: Path) -> None:
@@ -133,7 +142,7 @@ def test_the_oracle_judges_the_barriers_of_a_walk_that_completed(walked: Path) -
         energies.append(atoms.get_potential_energy())
     assert row["oracle_barrier_eV"] == pytest.approx(energies[1] - energies[0], abs=1e-9)
     assert row["barrier_eV"] == pytest.approx(way.barrier_eV)
-    assert 0.2 < row["oracle_barrier_eV"] < 0.6
+    assert 0.1 < row["oracle_barrier_eV"] < 0.9
 
 
 def test_a_wrong_barrier_is_learnt_from(walked: Path) -> None:
