@@ -182,19 +182,19 @@ class BarrierRow:
 def barrier_rows(data: ReportData) -> list[BarrierRow]:
     """Return every barrier that was put to the oracle, cycle by cycle, the lowest first."""
     walks = {"barriers": "the walk", "barriers_of_independent_walk": "independent"}
+    numbers = ("barrier_eV", "oracle_barrier_eV", "force_at_saddle_eV_per_A")
     return [
         BarrierRow(
             check.iteration or 0,
             walks[check.name],
             int(row["state"]),
             int(row["mechanism"]),
-            row["barrier_eV"],
-            row["oracle_barrier_eV"],
-            row["force_at_saddle_eV_per_A"],
+            *(float(row[name]) for name in numbers),
         )
         for check in data.checks
         if check.name in walks
-        for row in check.series.get("processes", ())
+        for row in check.series.get("processes") or ()
+        if all(row.get(name) is not None for name in numbers)
     ]
 
 

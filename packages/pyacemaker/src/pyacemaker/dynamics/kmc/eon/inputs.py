@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.geometry import cell_to_cellpar, cellpar_to_cell
 from ase.io.eon import write_eon
 
+from pyacemaker.dynamics.base import DynamicsError
 from pyacemaker.dynamics.kmc.geometry import Indices
 from pyacemaker.dynamics.kmc.settings import KMCSettings
 
@@ -28,7 +30,16 @@ def order_of(atoms: Atoms) -> Indices:
 
 
 def positions_text(atoms: Atoms) -> str:
-    """Return `atoms` as pos.con; those that FixAtoms holds stay so."""
+    """Return `atoms` as pos.con; those that FixAtoms holds stay so.
+
+    Raises DynamicsError for a cell that lengths and angles alone do not tell.
+    """
+    upright = cellpar_to_cell(cell_to_cellpar(atoms.cell))
+    if not np.allclose(atoms.cell, upright, atol=1e-4):
+        raise DynamicsError(
+            "EON needs a cell of three vectors, the first along x and the second in the plane of "
+            "x and y: turn the structure (ase.Atoms.cell.standard_form), or use kmc.engine: builtin"
+        )
     text = io.StringIO()
     write_eon(text, [atoms[order_of(atoms)]], comment="pyacemaker")
     return text.getvalue()
