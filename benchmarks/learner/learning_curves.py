@@ -15,11 +15,13 @@ range over the seeds and 95 % intervals; each seed has its own pool and test set
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,22 +117,35 @@ def labelled(atoms: Atoms, teacher: Any) -> Atoms:
     return atoms
 
 
-def one_run(
-    system: str, how: str, seed: int, budget: list[int], size: int, teacher: Any
-) -> list[float]:
-    """Return the force RMSE (eV/angstrom) on the test set after each number of labels."""
-    elements = ELEMENTS[system]
+@dataclass(frozen=True)
+class Drawn:
+    """What the arms of one seed share: pool, test set, isolated atoms, the generator after them."""
+
+    pool: list[Atoms]
+    test: list[Atoms]
+    alone: dict[str, float]
+    rng: np.random.Generator
+
+
+def drawn(system: str, seed: int, size: int, teacher: Any) -> Drawn:
     rng = np.random.default_rng(seed)
     pool = structures(system, size, rng, teacher)
     test = structures(system, TESTS, rng, teacher)
     alone = {
         e: labelled(Atoms(e, cell=[20] * 3, pbc=True), teacher).calc.results["energy"]
-        for e in elements
+        for e in ELEMENTS[system]
     }
+    return Drawn(pool, test, alone, rng)
+
+
+def one_run(system: str, how: str, given: Drawn, budget: list[int]) -> list[float]:
+    """Return the force RMSE (eV/angstrom) on the test set after each number of labels."""
+    elements = ELEMENTS[system]
+    rng = copy.deepcopy(given.rng)
     settings = TrainerSettings(functions_per_element=FUNCTIONS, cutoff_A=CUTOFF_A)
     selector = selector_of(how, elements, settings)
     chosen: list[Atoms] = []
-    left = list(pool)
+    left = list(given.pool)
     curve = []
     # The same first batch at random for all: a campaign's selection starts from something.
     for labels in budget:
@@ -142,10 +157,10 @@ def one_run(
         chosen += [left[i] for i in picks]
         left = [atoms for i, atoms in enumerate(left) if i not in set(picks)]
         with tempfile.TemporaryDirectory() as folder:
-            fit = LinearTrainer(settings).fit(chosen, [], alone, Path(folder) / "p", rng)
+            fit = LinearTrainer(settings).fit(chosen, [], given.alone, Path(folder) / "p", rng)
             calculator = Potential.load(fit.potential).calculator()
             wrong = []
-            for atoms in test:
+            for atoms in given.test:
                 probe = atoms.copy()
                 probe.calc = calculator
                 wrong.append((probe.get_forces() - atoms.get_forces()).ravel())
@@ -247,9 +262,11 @@ def main() -> None:
         with teacher_of(system, given.root) as teacher:
             for seed in range(given.seeds):
                 begun = time.monotonic()
-                for how, rows in curves.items():
-                    if len(rows) == seed:
-                        rows.append(one_run(system, how, seed, given.labels, given.pool, teacher))
+                behind = [how for how, rows in curves.items() if len(rows) == seed]
+                if behind:
+                    material = drawn(system, seed, given.pool, teacher)
+                for how in behind:
+                    curves[how].append(one_run(system, how, material, given.labels))
                 told = ", ".join(f"{how} {rows[seed][-1]:.4f}" for how, rows in curves.items())
                 print(
                     f"{system} seed {seed}: {told} ({time.monotonic() - begun:.0f} s)", flush=True

@@ -12,7 +12,7 @@ STEP_WORDS = {
     "atoms": "labelling isolated atoms",
     "phases": "looking for stable phases by the oracle",
     "explore": "exploring: making candidates",
-    "select": "selecting by D-optimality",
+    "select": "selecting what to label",
     "label": "labelling",
     "train": "fitting the potential",
     "validate": "validating",

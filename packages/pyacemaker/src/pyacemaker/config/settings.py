@@ -113,11 +113,11 @@ class SelectionSettings(Settings):
         "of fits to parts of the labels differ most) or random, to compare with.",
     )
     least_gain: float = Field(
-        default=0.0,
+        default=0.02,
         ge=0,
         lt=1,
         description="A batch ends at the structure that gains less than this share of what the "
-        "best one does to the logarithm of the determinant; 0: it is always filled.",
+        "best one does to the logarithm of the determinant (maxvol); 0: it is always filled.",
     )
 
 
