@@ -51,8 +51,8 @@ Errors = tuple[float, float, int]  # RMSE of energy (eV/atom) and force (eV/angs
 
 def ours(structures: list[Atoms], element: str, settings: TrainerSettings, _: int) -> Errors:
     """Rows, choice of ridge and smoothness by cross-validation, and the solve."""
-    rows = linear.rows_of(structures, element, settings, workers=1)
-    regression = linear.regression_of(structures, rows, element, settings)
+    basis, rows = linear.rows_of(structures, element, settings, workers=1)
+    regression = linear.regression_of(structures, basis, rows, element, settings)
     fitted = regression.fit(linear.choose(regression, settings))
     wrong = linear.errors_of(structures, rows, fitted, element, settings)
     return rms(wrong.energies), rms(wrong.forces), len(fitted.coefficients)
@@ -152,8 +152,8 @@ def refit_seconds(
         RowCache(1, Path(name)).rows([element], settings, structures[:-new])
         cache = RowCache(1, Path(name))
         started = time.perf_counter(), cpu_s()
-        rows = cache.rows([element], settings, structures)[1]
-        regression = linear.regression_of(structures, rows, element, settings)
+        projector, rows = cache.rows([element], settings, structures)
+        regression = linear.regression_of(structures, projector.basis, rows, element, settings)
         regression.fit(linear.choose(regression, settings))
         wall, cpu = time.perf_counter() - started[0], cpu_s() - started[1]
     return {

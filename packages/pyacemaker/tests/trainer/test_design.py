@@ -80,6 +80,13 @@ def test_default_basis_has_the_functions_it_promises(elements):
     assert all(90 <= n <= 100 for n in counts.values())
 
 
+@pytest.mark.parametrize("wanted", [50, 250])
+def test_a_small_basis_of_one_element_is_lean(wanted):
+    basis = ACEBBasisSet(basis_configuration(["Cu"], TrainerSettings(functions_per_element=wanted)))
+    assert functions_by_element(basis) == {"Cu": wanted}
+    assert basis.radial_functions.nradial * (basis.lmax + 1) ** 2 <= 64
+
+
 def test_body_order_is_kept():
     settings = TrainerSettings(functions_per_element=100, max_body_order=3)
     (block,) = basis_configuration(["Si"], settings).funcspecs_blocks
