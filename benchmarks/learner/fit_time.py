@@ -13,7 +13,7 @@ compilation of its functions are part of what a user waits for and are counted. 
 the training set, at each program's own weights.
 
 A second figure, `refit`: seconds that a refit takes after `--new` labels were added, the rows of
-the others being kept.
+the others being kept; none with `--new 0`.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def main() -> None:
         "times_faster_wall": {
             name: medians[name]["wall_s"] / medians["ours"]["wall_s"] for name in names[1:]
         },
-        "refit": refit_seconds(half, a.element, settings, a.new),
+        "refit": refit_seconds(half, a.element, settings, a.new) if a.new else None,
         "runs": runs,
     }
     text = json.dumps(result, indent=1)

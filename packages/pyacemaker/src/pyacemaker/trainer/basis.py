@@ -25,17 +25,16 @@ _FUNCTIONS = {1: 250, 2: 400, 3: 600}
 # the simplest, so that a ceiling higher than needed costs minutes for five elements.
 # A ceiling is also what molecular dynamics costs: every neighbour is expanded up to the highest
 # radial index and angular momentum of all terms but the pairs'.
-_LEAN = ((8, 4, 3, 2, 1), (0, 3, 3, 2, 1))  # 263 functions, of which pairs of atoms are 8
+_LEAN = ((8, 4, 3, 2, 1), (0, 3, 3, 2, 1))
 _SMALL = ((8, 4, 2, 1, 1), (0, 3, 2, 1, 0))
 _MEDIUM = ((12, 6, 3, 2, 1), (0, 4, 3, 2, 1))
 _LARGE = ((16, 8, 4, 3, 2), (0, 5, 4, 2, 1))
 _HUGE = ((16, 8, 5, 3, 2), (0, 6, 4, 3, 1))
 _CEILINGS = {
-    "UNARY": ((250, _LEAN), (math.inf, _HUGE)),
+    "UNARY": ((math.inf, _HUGE),),
     "BINARY": ((120, _SMALL), (1000, _MEDIUM), (math.inf, _LARGE)),
     "TERNARY": ((150, _SMALL), (2000, _MEDIUM), (math.inf, _LARGE)),
 }
-_LEAN_BODY_ORDER = 5
 _EMBEDDINGS: dict[Embedding, dict[str, Any]] = {
     "linear": {"ndensity": 1, "fs_parameters": [1, 1]},
     "finnis-sinclair": {"ndensity": 2, "fs_parameters": [1, 1, 1, 0.5]},
@@ -71,11 +70,10 @@ def potential_config(
     functions: dict[str, Any] = {"number_of_functions_per_element": wanted}
     n = len(unique)
     blocks = n + n * (n - 1) + n * math.comb(n - 1, 2)  # A, A-B and A-BC, as pyace counts them
-    # Below five-body terms, and beside blocks of several elements, the lean one is too low.
-    lean = n == 1 and settings.max_body_order >= _LEAN_BODY_ORDER
     for kind in list(_CEILINGS)[:n]:
-        ceilings = [c for c in _CEILINGS[kind] if lean or c[1] is not _LEAN]
-        radial, angular = next(c for most, c in ceilings if wanted * n / blocks <= most)
+        radial, angular = next(c for most, c in _CEILINGS[kind] if wanted * n / blocks <= most)
+        if settings.basis == "lean":
+            radial, angular = _LEAN
         functions[kind] = {
             "nradmax_by_orders": list(radial[: settings.max_body_order - 1]),
             "lmax_by_orders": list(angular[: settings.max_body_order - 1]),
