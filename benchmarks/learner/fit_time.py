@@ -13,7 +13,7 @@ compilation of its functions are part of what a user waits for and are counted. 
 the training set, at each program's own weights.
 
 A second figure, `refit`: seconds that a refit takes after `--new` labels were added, the rows of
-the others being kept.
+the others being kept; none with `--new 0`.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ Errors = tuple[float, float, int]  # RMSE of energy (eV/atom) and force (eV/angs
 
 def ours(structures: list[Atoms], element: str, settings: TrainerSettings, _: int) -> Errors:
     """Rows, choice of ridge and smoothness by cross-validation, and the solve."""
-    rows = linear.rows_of(structures, element, settings, workers=1)
-    regression = linear.regression_of(structures, rows, element, settings)
+    basis, rows = linear.rows_of(structures, element, settings, workers=1)
+    regression = linear.regression_of(structures, basis, rows, element, settings)
     fitted = regression.fit(linear.choose(regression, settings))
     wrong = linear.errors_of(structures, rows, fitted, element, settings)
     return rms(wrong.energies), rms(wrong.forces), len(fitted.coefficients)
@@ -152,8 +152,8 @@ def refit_seconds(
         RowCache(1, Path(name)).rows([element], settings, structures[:-new])
         cache = RowCache(1, Path(name))
         started = time.perf_counter(), cpu_s()
-        rows = cache.rows([element], settings, structures)[1]
-        regression = linear.regression_of(structures, rows, element, settings)
+        projector, rows = cache.rows([element], settings, structures)
+        regression = linear.regression_of(structures, projector.basis, rows, element, settings)
         regression.fit(linear.choose(regression, settings))
         wall, cpu = time.perf_counter() - started[0], cpu_s() - started[1]
     return {
@@ -238,7 +238,7 @@ def main() -> None:
         "times_faster_wall": {
             name: medians[name]["wall_s"] / medians["ours"]["wall_s"] for name in names[1:]
         },
-        "refit": refit_seconds(half, a.element, settings, a.new),
+        "refit": refit_seconds(half, a.element, settings, a.new) if a.new else None,
         "runs": runs,
     }
     text = json.dumps(result, indent=1)

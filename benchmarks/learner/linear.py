@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pyace.basis import ACEBBasisSet
 
 from pyacemaker.trainer.baseline import baseline_of
-from pyacemaker.trainer.basis import basis_configuration
 from pyacemaker.trainer.design import Rows
 from pyacemaker.trainer.equations import equations_of, functions_of
 from pyacemaker.trainer.regression import Choice, Fitted, Regression
@@ -33,23 +32,37 @@ class Errors:
 
 def rows_of(
     structures: Sequence[Atoms], element: str, settings: TrainerSettings, workers: int
-) -> list[Rows]:
-    """Return the rows of the design matrix."""
-    return RowCache(workers).rows([element], settings, structures)[1]
+) -> tuple[ACEBBasisSet, list[Rows]]:
+    """Return the basis and the rows of the design matrix."""
+    projector, rows = RowCache(workers).rows([element], settings, structures)
+    return projector.basis, rows
 
 
 def regression_of(
-    structures: Sequence[Atoms], rows: Sequence[Rows], element: str, settings: TrainerSettings
+    structures: Sequence[Atoms],
+    basis: ACEBBasisSet,
+    rows: Sequence[Rows],
+    element: str,
+    settings: TrainerSettings,
 ) -> Regression:
-    """Return the equations; the element's own energy is fitted with the rest."""
+    """Return the equations; the element's own energy is fitted with the rest.
+
+    Left-out structures are judged by the errors that are published, eV/atom and eV/angstrom,
+    without the weights that soften high energies and forces in the fit.
+    """
     baseline = baseline_of(settings.baseline, [element])
     targets = targets_of(structures, {element: 0.0}, baseline, settings)
-    return Regression(
-        equations_of(structures, rows, targets, [element], settings),
-        functions_of(ACEBBasisSet(basis_configuration([element], settings))),
-        folds(structures),
-        free_offsets=True,
-    )
+    equations = [
+        replace(
+            equation,
+            energy_unit=target.weight,
+            rest_unit=settings.force_weight * target.weight * np.repeat(target.force_weights, 3),
+        )
+        for equation, target in zip(
+            equations_of(structures, rows, targets, [element], settings), targets, strict=True
+        )
+    ]
+    return Regression(equations, functions_of(basis), folds(structures), free_offsets=True)
 
 
 def folds(structures: Sequence[Atoms]) -> list[str]:

@@ -1,13 +1,15 @@
 """Molecular dynamics with an exported potential: microseconds per atom and step, one core.
 
-Usage:  python -m benchmarks.learner.md_speed [--functions 100,250] [--steps 100] [--repeats 3]
+Usage:  python -m benchmarks.learner.md_speed [--functions 100,250] [--basis full,lean]
+        [--cutoffs 5.9,5.0] [--steps 100] [--repeats 3]
         [--output benchmarks/learner/md_speed.json]
 
-A linear ACE for copper (random coefficients: speed does not depend on them; cutoff as a campaign
-chooses it), an fcc crystal of 256 atoms at 300 K, velocity Verlet. Compared: LAMMPS with `pace`
-(the .yace), with `pace/extrapolation` and gamma at every tenth step (what a campaign runs), and
-the same potential by ASE. CPU time, because the machine may be shared. Published for ML-PACE:
-21-39 microseconds with about 100 functions, Lysogorskiy et al., npj Comput. Mater. 7, 97 (2021).
+A linear ACE for copper (random coefficients: speed does not depend on them; the first of the
+cutoffs is what a campaign chooses), an fcc crystal of 256 atoms at 300 K, velocity Verlet.
+Compared: LAMMPS with `pace` (the .yace), with `pace/extrapolation` and gamma at every tenth step
+(what a campaign runs), and the same potential by ASE. CPU time, because the machine may be shared.
+Published for ML-PACE: 21-39 microseconds with about 100 functions, Lysogorskiy et al., npj
+Comput. Mater. 7, 97 (2021).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 import re
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -42,9 +45,8 @@ PUBLISHED_US = (21.0, 39.0)
 ASE_STEPS = 10
 
 
-def potential_of(functions: int, folder: Path) -> Potential:
+def potential_of(settings: TrainerSettings, folder: Path) -> Potential:
     """Return a potential of random small coefficients over ZBL."""
-    settings = TrainerSettings(functions_per_element=functions)
     basis = ACEBBasisSet(basis_configuration(["Cu"], settings))
     size = len(basis.basis_coeffs)
     basis.basis_coeffs = 1e-5 * np.random.default_rng(0).normal(size=size)
@@ -112,6 +114,8 @@ def main() -> None:
     """Time each in turn and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--functions", default="100,250")
+    parser.add_argument("--basis", default="full,lean")
+    parser.add_argument("--cutoffs", default="5.9,5.0", help="angstrom")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path)
@@ -119,18 +123,24 @@ def main() -> None:
     plugin = build_plugin(print)
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
-        for functions in map(int, a.functions.split(",")):
+        asked = (a.functions.split(","), a.basis.split(","), a.cutoffs.split(","))
+        for count, (functions, basis, cutoff) in enumerate(product(*asked)):
             folder = Path(name)
-            potential = potential_of(functions, folder / f"p{functions}")
+            settings = TrainerSettings.model_validate(
+                {"functions_per_element": functions, "basis": basis, "cutoff_A": cutoff}
+            )
+            potential = potential_of(settings, folder / f"p{count}")
             runs: dict[str, list[float]] = {"pace": [], "pace_extrapolation": [], "ase": []}
             for number in range(a.repeats):
                 for key, gamma in (("pace", False), ("pace_extrapolation", True)):
-                    place = folder / f"{key}-{functions}-{number}"
+                    place = folder / f"{key}-{count}-{number}"
                     runs[key].append(by_lammps(potential, gamma, a.steps, plugin, place))
                 runs["ase"].append(by_ase(potential))
             results.append(
                 {
-                    "functions": functions,
+                    "functions": int(functions),
+                    "basis": basis,
+                    "cutoff_A": float(cutoff),
                     "us_per_atom_and_step": {k: median(v) for k, v in runs.items()},
                     "least": {k: min(v) for k, v in runs.items()},
                     "runs": runs,
@@ -138,8 +148,8 @@ def main() -> None:
             )
             print(json.dumps(results[-1]), flush=True)
     result = {
-        "command": f"python -m benchmarks.learner.md_speed --functions {a.functions} --steps "
-        f"{a.steps} --repeats {a.repeats}",
+        "command": f"python -m benchmarks.learner.md_speed --functions {a.functions} --basis "
+        f"{a.basis} --cutoffs {a.cutoffs} --steps {a.steps} --repeats {a.repeats}",
         "published_us_per_atom_and_step": PUBLISHED_US,
         "results": results,
     }

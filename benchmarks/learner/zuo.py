@@ -2,11 +2,11 @@
 
 Usage:  python -m benchmarks.learner.zuo --train FILE --test FILE --element X [--json]
 
-The fit is the product's own (`pyacemaker.trainer`). Cutoff, ridge, smoothness prior and energy
-weight are chosen by five-fold cross-validation on the training set alone, by the same rule for
-every element; the test set is scored once, at the end. Errors over structures (energy) and
-force components. Published MAE (meV/atom, eV/angstrom): Si GAP 2.91/0.07, MTP 2.21/0.06;
-Mo GAP 2.24/0.09, MTP 2.83/0.09.
+The fit is the product's own (`pyacemaker.trainer`). Cutoff, ridge and energy weight are chosen by
+five-fold cross-validation on the training set alone, by the same rule for every element and by
+the errors that are reported; the test set is scored once, at the end. Errors over structures
+(energy) and force components. Published MAE (meV/atom, eV/angstrom): Si GAP 2.91/0.07, MTP
+2.21/0.06; Mo GAP 2.24/0.09, MTP 2.83/0.09.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ START = 3
 FUNCTIONS_TO_COMPARE = 500
 ATOMS_TO_COMPARE = 10000
 FUNCTIONS = 1000
+# Between 0 and 1 it makes no difference to errors left out, and is dear to choose.
+SMOOTHNESS = 0.5
 
 
 def neighbour_distance(structures: Sequence[Atoms]) -> float:
@@ -60,6 +62,7 @@ def settings_of(cutoff_A: float, functions: int) -> TrainerSettings:
         cutoff_A=cutoff_A,
         functions_per_element=functions,
         energy_weight="auto",
+        smoothness=SMOOTHNESS,
         choose_by="cross-validation",
     )
 
@@ -77,8 +80,9 @@ def choose_cutoff(train: Sequence[Atoms], element: str, workers: int) -> tuple[f
         if place not in known:
             cutoff = round(float(np.clip(CUTOFFS[place] * distance, 3.0, 9.0)), 2)
             settings = settings_of(cutoff, FUNCTIONS_TO_COMPARE)
-            rows = linear.rows_of(few, element, settings, workers)
-            choice = linear.choose(linear.regression_of(few, rows, element, settings), settings)
+            basis, rows = linear.rows_of(few, element, settings, workers)
+            regression = linear.regression_of(few, basis, rows, element, settings)
+            choice = linear.choose(regression, settings)
             tell(f"cutoff {cutoff} A: {words(choice)}")
             known[place] = cutoff, choice
         return known[place][1].score
@@ -110,8 +114,8 @@ def evaluate(train: list[Atoms], test: list[Atoms], element: str, workers: int) 
     cutoff, compared = choose_cutoff(train, element, workers)
     settings = settings_of(cutoff, FUNCTIONS)
     tell(f"{FUNCTIONS} functions within {cutoff} A: the design matrix")
-    rows = linear.rows_of(train, element, settings, workers)
-    regression = linear.regression_of(train, rows, element, settings)
+    basis, rows = linear.rows_of(train, element, settings, workers)
+    regression = linear.regression_of(train, basis, rows, element, settings)
     del rows
     choice = linear.choose(regression, settings)
     tell(words(choice))
@@ -119,7 +123,7 @@ def evaluate(train: list[Atoms], test: list[Atoms], element: str, workers: int) 
     del regression
     fit_seconds = time.perf_counter() - started
     errors = linear.errors_of(
-        test, linear.rows_of(test, element, settings, workers), fitted, element, settings
+        test, linear.rows_of(test, element, settings, workers)[1], fitted, element, settings
     )
     return {
         "element": element,
@@ -133,8 +137,8 @@ def evaluate(train: list[Atoms], test: list[Atoms], element: str, workers: int) 
         "energy_weight": choice.energy_weight,
         "ridge": choice.ridge,
         "smoothness": choice.smoothness,
-        "left_out_softened_energy_mae_mev_per_atom": 1e3 * (choice.energy_mae or 0.0),
-        "left_out_softened_force_mae_ev_per_angstrom": choice.rest_mae,
+        "left_out_energy_mae_mev_per_atom": 1e3 * (choice.energy_mae or 0.0),
+        "left_out_force_mae_ev_per_angstrom": choice.rest_mae,
         "cutoffs_compared": compared,
     }
 
@@ -143,7 +147,7 @@ def words(choice: Choice) -> str:
     """Return a choice and its errors in one line."""
     return (
         f"{1e3 * (choice.energy_mae or 0.0):.2f} meV/atom, {choice.rest_mae:.4f} eV/A left out "
-        f"(softened; energy weight {choice.energy_weight:g}, ridge {choice.ridge:.1g}, "
+        f"(energy weight {choice.energy_weight:g}, ridge {choice.ridge:.1g}, "
         f"smoothness {choice.smoothness:g})"
     )
 

@@ -80,6 +80,17 @@ def test_default_basis_has_the_functions_it_promises(elements):
     assert all(90 <= n <= 100 for n in counts.values())
 
 
+@pytest.mark.parametrize("elements", [["Cu"], ["Au", "Cu"]])
+def test_a_lean_basis_expands_neighbours_less_far(elements):
+    def cost(basis: str) -> int:
+        settings = TrainerSettings(functions_per_element=100, basis=basis)
+        made = ACEBBasisSet(basis_configuration(elements, settings))
+        assert all(90 <= n <= 100 for n in functions_by_element(made).values())
+        return made.radial_functions.nradial * (made.lmax + 1) ** 2
+
+    assert cost("lean") <= 64 < cost("full")
+
+
 def test_body_order_is_kept():
     settings = TrainerSettings(functions_per_element=100, max_body_order=3)
     (block,) = basis_configuration(["Si"], settings).funcspecs_blocks

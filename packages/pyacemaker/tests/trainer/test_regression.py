@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -145,3 +147,21 @@ def test_nothing_to_fit():
     nothing = Equations(np.zeros(SIZE), 0.0, np.zeros((3, SIZE)), np.zeros(3), np.ones(1))
     with pytest.raises(TrainerError, match="nothing to fit"):
         Regression([nothing], functions(), ["a"])
+
+
+def test_errors_left_out_are_judged_in_the_units_that_the_equations_name():
+    equations, _ = labels(30, 0.1)
+    halved = [
+        Equations(e.energy / 2, e.energy_label / 2, e.rest / 2, e.rest_label / 2, e.composition)
+        for e in equations
+    ]
+    named = [replace(e, energy_unit=0.5, rest_unit=np.full(4, 0.5)) for e in halved]
+    whole, half, same = (
+        Regression(some, functions(), groups(30)).choose("cross-validation", 2.0, 1.0, "auto")
+        for some in (equations, halved, named)
+    )
+    assert half.energy_mae == pytest.approx(whole.energy_mae / 2)
+    assert half.rest_mae == pytest.approx(whole.rest_mae / 2)
+    assert same.energy_mae == pytest.approx(whole.energy_mae)
+    assert same.rest_mae == pytest.approx(whole.rest_mae)
+    assert same.score == pytest.approx(whole.score)

@@ -23,6 +23,9 @@ _FUNCTIONS = {1: 250, 2: 400, 3: 600}
 # highest angular momentum for each number of neighbours in a term (the order of Drautz, Phys.
 # Rev. B 99, 014104 (2019)). pyace builds every function below this ceiling and then keeps
 # the simplest, so that a ceiling higher than needed costs minutes for five elements.
+# A ceiling is also what molecular dynamics costs: every neighbour is expanded up to the highest
+# radial index and angular momentum of all terms but the pairs'.
+_LEAN = ((8, 4, 3, 2, 1), (0, 3, 3, 2, 1))
 _SMALL = ((8, 4, 2, 1, 1), (0, 3, 2, 1, 0))
 _MEDIUM = ((12, 6, 3, 2, 1), (0, 4, 3, 2, 1))
 _LARGE = ((16, 8, 4, 3, 2), (0, 5, 4, 2, 1))
@@ -69,6 +72,8 @@ def potential_config(
     blocks = n + n * (n - 1) + n * math.comb(n - 1, 2)  # A, A-B and A-BC, as pyace counts them
     for kind in list(_CEILINGS)[:n]:
         radial, angular = next(c for most, c in _CEILINGS[kind] if wanted * n / blocks <= most)
+        if settings.basis == "lean":
+            radial, angular = _LEAN
         functions[kind] = {
             "nradmax_by_orders": list(radial[: settings.max_body_order - 1]),
             "lmax_by_orders": list(angular[: settings.max_body_order - 1]),

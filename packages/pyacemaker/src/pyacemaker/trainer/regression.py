@@ -65,7 +65,9 @@ class Equations:
     `energy` (F) and `energy_label` are per atom (eV/atom) and not yet multiplied by the energy
     weight; a structure whose energy says nothing has zeros. `rest` (rows x F) and `rest_label`
     are forces and stresses. `composition` (elements; shares of an atom, weighted as the energy
-    is) is used where the isolated atoms' energies are not known.
+    is) is used where the isolated atoms' energies are not known. Errors on left-out structures
+    are divided by `energy_unit` and by `rest_unit` (rows; None: one) before they are judged: a
+    row's own weight there judges the label's error itself.
     """
 
     energy: Array
@@ -73,6 +75,8 @@ class Equations:
     rest: Array
     rest_label: Array
     composition: Array
+    energy_unit: float = 1.0
+    rest_unit: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,11 @@ class Regression:
         self._owner = np.repeat(order, counts[order])  # the structure of each row of the rest
         self.rest = np.vstack([np.zeros((0, size)), *(equations[n].rest for n in order)])
         self.rest_label = np.concatenate([np.zeros(0), *(equations[n].rest_label for n in order)])
+        units = [
+            np.ones(len(e.rest_label)) if e.rest_unit is None else e.rest_unit for e in equations
+        ]
+        self._rest_unit = np.concatenate([np.zeros(0), *(units[n] for n in order)])
+        self._energy_unit = np.array([e.energy_unit for e in equations])
         self.energy = np.array([e.energy for e in equations]).reshape(-1, size)
         self.energy_label = np.array([e.energy_label for e in equations])
         self._says = np.any(self.energy != 0.0, axis=1)
@@ -327,8 +336,9 @@ class Regression:
             known = self._composition[out] @ self._offsets(kept, trial, comp)
             wrong_energy[out] = self.energy[out] @ trial + known - self.energy_label[out][:, None]
             wrong = np.abs(self.rest[mine] @ trial - self.rest_label[mine][:, None])
+            wrong /= self._rest_unit[mine][:, None]
             np.add.at(wrong_rest, group[self._owner[mine]], wrong)
-        wrong_energy = np.abs(wrong_energy)
+        wrong_energy = np.abs(wrong_energy) / self._energy_unit[:, None]
         score = self._score(wrong_energy, wrong_rest, group)
         best = int(np.argmin(score))
         return Choice(
@@ -355,7 +365,10 @@ class Regression:
         members = np.bincount(group, minlength=number)
         floors = [
             _NEGLIGIBLE * float(np.sqrt(np.mean(label**2))) if len(label) else 0.0
-            for label in (self.energy_label[self._says], self.rest_label)
+            for label in (
+                (self.energy_label / self._energy_unit)[self._says],
+                self.rest_label / self._rest_unit,
+            )
         ]
         total = np.zeros(wrong_energy.shape[1])
         for sums, counts, floor in ((energies, told, floors[0]), (wrong_rest, rows, floors[1])):
