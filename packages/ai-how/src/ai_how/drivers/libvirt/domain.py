@@ -13,11 +13,9 @@ NAMESPACE = "urn:ai-how:node"
 SEED_SERIAL, DATA_SERIAL = "ai-how-seed", "ai-how-data"  # at most 20 characters
 EMULATOR_PATH = "/usr/bin/qemu-system-x86_64"
 # Network interfaces are called as in the days of old: eth0. What is written to the console goes
-# to a file. What protects a kernel from its users costs most where each instruction is emulated;
-# there, on a busy machine, a disk can also take more than the half minute that an initrd waits.
-COMMAND_LINE = (
-    "root=/dev/vda rootdelay=300 rw console=ttyS0 quiet net.ifnames=0 mitigations=off panic=10"
-)
+# to a file. What protects a kernel from its users costs most where each instruction is emulated.
+# A kernel that finds no disk within its half minute, on a very busy machine, tries again (panic).
+COMMAND_LINE = "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off panic=10"
 
 Xml.register_namespace("ai-how", NAMESPACE)
 
