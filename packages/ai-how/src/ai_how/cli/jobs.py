@@ -50,13 +50,12 @@ def queue(
     """Show the jobs that wait and run."""
     from ai_how.cli.showing import print_finished, print_queue  # noqa: PLC0415
     from ai_how.cluster import lifecycle  # noqa: PLC0415
-    from ai_how.cluster.state import folder_of  # noqa: PLC0415
     from ai_how.slurm import commands  # noqa: PLC0415
 
     with refusing():
-        state, _, driver = lifecycle.made(cluster)
+        _, plan, driver = lifecycle.made(cluster)
         if finished:
-            ended = commands.finished(folder_of(state.name) / "log" / "finished.log")
+            ended = commands.finished(driver.job_record(plan))
             if as_json:
                 typer.echo(json.dumps(ended, indent=1))
             else:

@@ -63,5 +63,8 @@ class Driver(Protocol):
     def ssh_command(self, node: str) -> list[str]:
         """Return the command that opens a shell on a node. Raises DriverError if none can."""
 
+    def job_record(self, plan: Plan) -> Path:
+        """Return the file in which the controller records jobs that ended."""
+
     def logs(self, node: str) -> list[Path]:
         """Return the log files of a node."""

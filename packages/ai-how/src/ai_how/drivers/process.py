@@ -37,7 +37,7 @@ from ai_how.drivers.ready import until_ready
 from ai_how.files import write_whole
 from ai_how.plan.plan import Plan
 from ai_how.slurm.commands import SlurmError, ask, resume, set_down
-from ai_how.slurm.conf import Site, gres_conf, slurm_conf
+from ai_how.slurm.conf import JOB_RECORD, Site, gres_conf, slurm_conf
 
 _PROGRAMS = {
     "munged": "munge",
@@ -211,6 +211,10 @@ class ProcessDriver:
         )
         own = [f"SLURM_CONF={self.conf}", f"SLURMD_NODENAME={node}"]
         return ["env", *own, "sh", "-c", shell, node]
+
+    def job_record(self, plan: Plan) -> Path:
+        """Return the file in which the controller records jobs that ended."""
+        return self.folder / "log" / JOB_RECORD
 
     def logs(self, node: str) -> list[Path]:
         """Return the log files of a node; `controller` has slurmctld's and munged's."""

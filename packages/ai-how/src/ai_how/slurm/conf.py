@@ -9,6 +9,8 @@ from pathlib import Path
 from ai_how.plan.nodes import Node
 from ai_how.plan.plan import Plan
 
+JOB_RECORD = "finished.log"  # where jobcomp/filetxt writes, in the folder of logs
+
 
 @dataclass(frozen=True)
 class Site:
@@ -170,7 +172,7 @@ def _accounting(plan: Plan, site: Site) -> list[str]:
             storage.append("AccountingStorageTRES=gres/gpu")
     if plan.accounting == "none":
         return [*storage, "JobCompType=jobcomp/none"]
-    return [*storage, "JobCompType=jobcomp/filetxt", f"JobCompLoc={site.log}/finished.log"]
+    return [*storage, "JobCompType=jobcomp/filetxt", f"JobCompLoc={site.log}/{JOB_RECORD}"]
 
 
 def _node_line(node: Node, site: Site) -> str:

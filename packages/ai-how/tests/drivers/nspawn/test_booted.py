@@ -20,7 +20,7 @@ from ai_how.drivers.nspawn.machine import machines_of, said_in
 from ai_how.images import build, store
 from ai_how.images.build import ensure
 from ai_how.images.recipe import recipe
-from ai_how.slurm.commands import ask, queue, submit
+from ai_how.slurm.commands import ask, finished, queue, submit
 
 from .conftest import Write, leavings
 
@@ -61,6 +61,7 @@ def test_a_life(booted: Write, state: Path, tmp_path: Path) -> None:
     assert any("COMPLETED" in line for line in told)  # sacct's row
     _, plan, driver = made("life")
     folder = state / "life"
+    assert [job["JobState"] for job in finished(driver.job_record(plan))] == ["COMPLETED"]
 
     # a system of its own: systemd, a host name, an address, an sshd with the cluster's key
     done = subprocess.run(

@@ -42,6 +42,7 @@ from ai_how.images.recipe import recipe
 from ai_how.plan.nodes import Node
 from ai_how.plan.plan import Plan
 from ai_how.slurm.commands import SlurmError, set_down
+from ai_how.slurm.conf import JOB_RECORD
 
 _AT_ONCE = 8
 # seconds until all nodes take jobs: for the cluster, and more for each node
@@ -191,6 +192,10 @@ class LibvirtDriver:
         """Return the command that opens a shell on a node. Raises DriverError if it is off."""
         self._running(node)
         return remote.ssh(self.folder, node)
+
+    def job_record(self, plan: Plan) -> Path:
+        """Return the file in which the controller records jobs that ended."""
+        return self.folder / "log" / plan.controller.name / JOB_RECORD
 
     def logs(self, node: str) -> list[Path]:
         """Return the log files of a node; `controller` has slurmctld's and slurmdbd's."""

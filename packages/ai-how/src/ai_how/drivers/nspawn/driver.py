@@ -45,6 +45,7 @@ from ai_how.images.recipe import recipe
 from ai_how.plan.nodes import Node
 from ai_how.plan.plan import Plan
 from ai_how.slurm.commands import SlurmError, resume, set_down
+from ai_how.slurm.conf import JOB_RECORD
 
 _AT_ONCE = 8
 _READY_S, _READY_EACH_S = 90.0, 5.0
@@ -207,6 +208,10 @@ class NspawnDriver:
         address = keys.address_of(self.folder, node)
         key = keys.private_key(self.folder)
         return ["ssh", "-i", str(key), *keys.ssh_options(self.folder), f"root@{address}"]
+
+    def job_record(self, plan: Plan) -> Path:
+        """Return the file in which the controller records jobs that ended."""
+        return self.folder / "log" / plan.controller.name / JOB_RECORD
 
     def logs(self, node: str) -> list[Path]:
         """Return the log files of a node; `controller` has slurmctld's and slurmdbd's."""
