@@ -90,17 +90,8 @@ class CommitteeSelector(ByEnvironments):
         if len(set(groups_of(labelled))) < FEWEST_GROUPS:
             return self._before_labels.select(pool, current, count, rng)
         spread = self.spreads(pool, labelled, rng)
-        environments, seen = self._look(pool, current)
-        offset, total = len(current), len(current) + len(pool)
-        gamma, _ = self._grades(environments, list(range(offset)), total)
-        chosen: list[int] = []
-        for index in sorted(range(len(pool)), key=lambda n: (-spread[n], n)):
-            if len(chosen) == count:
-                break
-            if not seen.knows(offset + index):
-                seen.add(offset + index)
-                chosen.append(index)
-        return Selection(tuple(chosen), tuple(float(gamma[offset + n]) for n in chosen))
+        order = sorted(range(len(pool)), key=lambda n: (-spread[n], n))
+        return self._first(pool, current, order, count)
 
     def spreads(
         self, pool: Sequence[Atoms], labelled: Sequence[Atoms], rng: np.random.Generator

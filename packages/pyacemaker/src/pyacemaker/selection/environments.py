@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 from pyace.basis import ACEBBasisSet, BBasisConfiguration
 
+from pyacemaker.selection.base import Selection
 from pyacemaker.trainer.active_set import active_set_of, orders_of, scales_of
 from pyacemaker.trainer.design import Projector
 
@@ -126,3 +127,22 @@ class ByEnvironments:
             of_row[element] = active.gamma(found.rows)
             np.maximum.at(of_structure, found.owner, of_row[element])
         return of_structure, of_row
+
+    def _first(
+        self, pool: Sequence[Atoms], current: Sequence[Atoms], order: Iterable[int], count: int
+    ) -> Selection:
+        """Choose the first `count` of `pool` in this order that are no duplicates.
+
+        Their gamma is against `current`.
+        """
+        environments, seen = self._look(pool, current)
+        offset, total = len(current), len(current) + len(pool)
+        gamma, _ = self._grades(environments, list(range(offset)), total)
+        chosen: list[int] = []
+        for index in order:
+            if len(chosen) == count:
+                break
+            if not seen.knows(offset + index):
+                seen.add(offset + index)
+                chosen.append(index)
+        return Selection(tuple(chosen), tuple(float(gamma[offset + n]) for n in chosen))

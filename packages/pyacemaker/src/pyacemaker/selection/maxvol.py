@@ -147,14 +147,5 @@ class RandomSelector(ByEnvironments):
         """Choose at most `count`, drawn from `rng`; gamma is against `current`."""
         if count <= 0 or not pool:
             return Selection((), ())
-        environments, seen = self._look(pool, current)
-        offset, total = len(current), len(current) + len(pool)
-        gamma, _ = self._grades(environments, list(range(offset)), total)
-        chosen: list[int] = []
-        for index in rng.permutation(np.arange(offset, total)):
-            if len(chosen) == count:
-                break
-            if not seen.knows(int(index)):
-                seen.add(int(index))
-                chosen.append(int(index))
-        return Selection(tuple(n - offset for n in chosen), tuple(float(gamma[n]) for n in chosen))
+        order = (int(index) for index in rng.permutation(len(pool)))
+        return self._first(pool, current, order, count)

@@ -8,13 +8,13 @@ needs no boot loader, no installer and nothing from elsewhere. What comes out is
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError
 from ai_how.drivers.libvirt import seed
 from ai_how.drivers.libvirt.acceleration import Acceleration
 from ai_how.drivers.libvirt.domain import COMMAND_LINE, SEED_SERIAL
+from ai_how.drivers.nspawn.keys import ssh_key
 from ai_how.drivers.nspawn.root import NodeFile
 from ai_how.files import write_whole
 from ai_how.images.disk import Disk
@@ -39,7 +39,7 @@ def write_layer(disk: Disk, folder: Path, speed: Acceleration) -> None:
     if (folder / RESULT).exists():
         raise DriverError(f"{folder / RESULT} is there already; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    user, host = _key(folder / "key"), _key(folder / "host_key")
+    user, host = ssh_key(folder / "key"), ssh_key(folder / "host_key")
     files = {
         "/etc/hostname": NodeFile(b"layer\n"),
         "/etc/fstab": NodeFile(b"/dev/vda / ext4 rw 0 0\n"),
@@ -96,19 +96,3 @@ def template(disk: Disk, folder: Path, speed: Acceleration) -> dict[str, object]
     }
     provisioner = {"type": "shell", "script": str(folder / SCRIPT)}
     return {"builders": [builder], "provisioners": [provisioner]}
-
-
-def _key(path: Path) -> Path:
-    if path.exists() and path.with_suffix(".pub").exists():
-        return path
-    path.unlink(missing_ok=True)
-    done = subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ai-how", "-f", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    if done.returncode:
-        raise DriverError(f"ssh-keygen: {done.stderr.strip()}")
-    return path

@@ -21,7 +21,7 @@ def secrets_of(folder: Path) -> Secrets:
     if not jwt.exists():
         write_whole(jwt, secrets.token_bytes(32))
         jwt.chmod(0o400)
-    host, user = _ssh_key(keys / "host_key"), _ssh_key(private_key(folder))
+    host, user = ssh_key(keys / "host_key"), ssh_key(private_key(folder))
     return Secrets(
         munge=munge_key(folder).read_bytes(),
         jwt=jwt.read_bytes(),
@@ -60,7 +60,7 @@ def address_of(folder: Path, node: str) -> str:
     return found
 
 
-def _ssh_key(path: Path) -> Path:
+def ssh_key(path: Path) -> Path:
     """Make a key pair if it is not there; the public half is written last, from the private."""
     public = path.with_suffix(".pub")
     if path.exists() and public.exists():
