@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator
 from pyacemaker.campaign import fits
 from pyacemaker.campaign.dataset import load
 from pyacemaker.campaign.errors import CampaignError
-from pyacemaker.campaign.phases import PROPERTY_GATES
+from pyacemaker.campaign.phase_choice import PROPERTY_GATES
 from pyacemaker.files import write_whole
 from pyacemaker.generator.phases import phase_name
 from pyacemaker.potential import Potential
