@@ -14,7 +14,7 @@ from ai_how.cluster import configure
 from ai_how.config.load import parse_cluster
 from ai_how.drivers.base import DriverError
 from ai_how.drivers.process import ProcessDriver
-from ai_how.images.recipe import customisation
+from ai_how.images.recipe import recipe
 from ai_how.observe.slurm_exporter import prometheus_text
 from ai_how.plan.host import Host
 from ai_how.plan.plan import Plan, make_plan
@@ -55,7 +55,7 @@ def test_no_role_asks_how_a_node_was_made() -> None:
 
 
 def test_the_database_of_the_image_is_that_of_the_role() -> None:
-    script = customisation()
+    script = "\n".join(recipe([]).scripts)
     for name in ("90-ai-how.cnf", "ai-how.sql"):
         path = configure.playbooks() / "roles" / "slurm_dbd" / "files" / name
         assert path.read_text() in script

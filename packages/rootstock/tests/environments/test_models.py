@@ -172,7 +172,8 @@ def test_an_ace_potential_made_by_pyacemaker(layout: Layout, tmp_path: Path) -> 
     model = read_manifest(layout).models["ace-copper"]
     assert model.verified["cpu"].force_error_eV_per_A is not None
     assert model.elements == ["Cu"]
-    assert len(model.weights) == 5
+    files = [path for path in potential.rglob("*") if path.is_file()]
+    assert len(model.weights) == len(files) >= 5
     atoms = bulk("Cu", a=3.2, cubic=True)
     atoms.rattle(0.1, seed=2)
     with running(layout, "ace-copper", f"ace-{potential}") as workers:
