@@ -54,7 +54,8 @@ validation:
   test_force_rmse_eV_per_A: 0.5
   test_energy_rmse_eV_per_atom: 0.05
 budget:
-  {initial_labels: 20, labels_per_iteration: 8, labels: 90, max_atoms: 4, max_iterations: 4, least_gain: 0}
+  {initial_labels: 20, labels_per_iteration: 8, labels: 90, max_atoms: 4, max_iterations: 4,
+   least_gain: 0}
 """
 
 
