@@ -25,8 +25,7 @@ def run_munged(folder: Path, environment: dict[str, str], say: Say) -> None:
     keys, run, log = (folder / part for part in ("etc/keys", "run", "log"))
     key = munge_key(folder)
     munge_socket = run / "munge.socket"
-    runs = [daemon.pid for daemon in daemons_of(folder) if daemon.program == "munged"]
-    if runs:
+    if runs := _munged(folder):
         if munge_answers(munge_socket):
             return
         say("munged does not answer: started anew")
@@ -55,3 +54,21 @@ def munge_answers(munge_socket: Path) -> bool:
     except SlurmError:
         return False
     return True
+
+
+def munge_faults(folder: Path) -> list[str]:
+    """Return what is wrong with the munged of the cluster in `folder`, with the remedy."""
+    if not _munged(folder):
+        return ["munged does not run on this machine; `ai-how up` starts it"]
+    if not munge_answers(folder / "run" / "munge.socket"):
+        return ["munged does not answer; `ai-how up` starts it anew"]
+    return []
+
+
+def end_munged(folder: Path) -> None:
+    """End the munged of the cluster in `folder`, if it runs."""
+    end(_munged(folder))
+
+
+def _munged(folder: Path) -> list[int]:
+    return [daemon.pid for daemon in daemons_of(folder) if daemon.program == "munged"]

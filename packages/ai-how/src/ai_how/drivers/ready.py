@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
@@ -12,6 +12,7 @@ from ai_how.plan.plan import Plan
 from ai_how.slurm.commands import NodeState, SlurmError, node_states, resume
 
 _READY_S = 60.0
+_GRACE_S = 3.0  # until the process of a node that was asked for is there
 
 
 def until_ready(
@@ -70,3 +71,21 @@ def _takes_jobs(node: NodeState | None) -> bool:
 
 def _is_drained(node: NodeState) -> bool:
     return node.state in {"drained", "draining"}
+
+
+def refuse_ended(
+    began: float, names: Sequence[str], running: Callable[[], Container[str]], log: Path
+) -> None:
+    """Raise DriverError where a node started at `began` (monotonic, s) has ended.
+
+    `running` returns the nodes that run, `log` is the folder of their consoles.
+    """
+    if time.monotonic() - began < _GRACE_S:
+        return
+    live = running()
+    for name in names:
+        if name not in live:
+            console = log / f"console-{name}.log"
+            lines = console.read_text(errors="replace").split("\n") if console.exists() else []
+            last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+            raise DriverError(f"{name} ended while it booted: {last}; see {console}")

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
-from ai_how.drivers.daemons import PROGRAM_PATH, daemons_of, end
+from ai_how.drivers.daemons import PROGRAM_PATH
 from ai_how.drivers.inventory import inventory_of
 from ai_how.drivers.libvirt import contents, disks, health, remote, seed, virsh
 from ai_how.drivers.libvirt.acceleration import Acceleration, acceleration
@@ -29,12 +29,12 @@ from ai_how.drivers.libvirt.power import cut_power, shut_down
 from ai_how.drivers.libvirt.record import Record, read_record, was_made, write_record
 from ai_how.drivers.libvirt.requirements import libvirt_lacks
 from ai_how.drivers.libvirt.wanted import WantedGuest
-from ai_how.drivers.munge import munge_answers, run_munged
+from ai_how.drivers.munge import end_munged, munge_faults, run_munged
 from ai_how.drivers.nspawn import contents as booted
 from ai_how.drivers.nspawn import keys
 from ai_how.drivers.nspawn.network import make_bridge, remove_bridge
 from ai_how.drivers.nspawn.root import owner_in
-from ai_how.drivers.ready import until_ready
+from ai_how.drivers.ready import refuse_ended, until_ready
 from ai_how.files import write_whole
 from ai_how.images import build, store
 from ai_how.images.disk import Disk, disk_damage, ensure_disk, find_disk, layered
@@ -48,7 +48,6 @@ _AT_ONCE = 8
 # seconds until all nodes take jobs: for the cluster, and more for each node
 _READY_S = {"kvm": (120.0, 10.0), "qemu": (300.0, 120.0)}
 _ANSWER_S = 30.0  # until a node that has long booted answers by ssh
-_GRACE_S = 3.0
 _XML, _APPLIED = "domain.xml", "applied.json"
 
 
@@ -113,7 +112,13 @@ class LibvirtDriver:
             self.environment(),
             say,
             self.folder / "log",
-            check=partial(self._all_live, time.monotonic(), [node.name for node in on]),
+            check=partial(
+                refuse_ended,
+                time.monotonic(),
+                [node.name for node in on],
+                partial(guests_of, self.folder),
+                self.folder / "log",
+            ),
             limit_s=limit_s,
             pause_s=0.5,
         )
@@ -129,7 +134,7 @@ class LibvirtDriver:
         head = read_record(self.folder).controller
         shut_down(self.folder, [name for name in guests_of(self.folder) if name == head])
         shut_down(self.folder, list(guests_of(self.folder)))
-        end(d.pid for d in daemons_of(self.folder) if d.program == "munged")
+        end_munged(self.folder)
         virsh.end_own_libvirt()
 
     def destroy(self) -> None:
@@ -140,7 +145,7 @@ class LibvirtDriver:
         for name in virsh.domains():
             if node_of(self.folder, name) is not None:
                 virsh.undefine(name)
-        end(d.pid for d in daemons_of(self.folder) if d.program == "munged")
+        end_munged(self.folder)
         bridge = read_record(self.folder).bridge
         if bridge:
             remove_bridge(bridge, self._owner())
@@ -148,12 +153,8 @@ class LibvirtDriver:
 
     def faults(self) -> list[str]:
         """Return what must run for SLURM to answer and does not, each with its remedy."""
-        found = []
         record = read_record(self.folder)
-        if not [d for d in daemons_of(self.folder) if d.program == "munged"]:
-            found.append("munged does not run on this machine; `ai-how up` starts it")
-        elif not munge_answers(self.folder / "run" / "munge.socket"):
-            found.append("munged does not answer; `ai-how up` starts it anew")
+        found = munge_faults(self.folder)
         if not virsh.server_runs():
             found.append("libvirtd does not run; `ai-how up` starts it")
         disk = find_disk(record.image) if record.image else None
@@ -382,15 +383,3 @@ class LibvirtDriver:
 
     def _note(self, w: WantedGuest) -> None:
         write_whole(self.nodes / w.node.name / _APPLIED, json.dumps(w.digests(), indent=1) + "\n")
-
-    def _all_live(self, began: float, names: Sequence[str]) -> None:
-        """Raise DriverError where a node that was started has ended."""
-        if time.monotonic() - began < _GRACE_S:
-            return
-        running = guests_of(self.folder)
-        for name in names:
-            if name not in running:
-                console = self._console(name)
-                lines = console.read_text(errors="replace").split("\n") if console.exists() else []
-                last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-                raise DriverError(f"{name} ended while it booted: {last}; see {console}")

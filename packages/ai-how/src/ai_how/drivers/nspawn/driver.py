@@ -19,9 +19,8 @@ from functools import partial
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
-from ai_how.drivers.daemons import daemons_of, end
 from ai_how.drivers.inventory import inventory_of
-from ai_how.drivers.munge import munge_answers, run_munged
+from ai_how.drivers.munge import end_munged, munge_faults, run_munged
 from ai_how.drivers.nspawn import contents, disk, health, keys, lasting, root
 from ai_how.drivers.nspawn.boots import boot_of
 from ai_how.drivers.nspawn.limits import refuse_too_many
@@ -39,7 +38,7 @@ from ai_how.drivers.nspawn.mounts import lower_of, unmount_below
 from ai_how.drivers.nspawn.network import make_bridge, remove_bridge, until_unplugged
 from ai_how.drivers.nspawn.record import Record, read_record, write_record
 from ai_how.drivers.nspawn.requirements import lacks, probe
-from ai_how.drivers.ready import until_ready
+from ai_how.drivers.ready import refuse_ended, until_ready
 from ai_how.images import build, store
 from ai_how.images.recipe import recipe
 from ai_how.plan.nodes import Node
@@ -49,7 +48,6 @@ from ai_how.slurm.conf import JOB_RECORD
 
 _AT_ONCE = 8
 _READY_S, _READY_EACH_S = 90.0, 5.0
-_GRACE_S = 3.0  # until a systemd-nspawn that was asked for is there
 
 
 class NspawnDriver:
@@ -120,7 +118,13 @@ class NspawnDriver:
             self.environment(),
             say,
             self.folder / "log",
-            check=partial(self._all_live, time.monotonic(), [node.name for node in on]),
+            check=partial(
+                refuse_ended,
+                time.monotonic(),
+                [node.name for node in on],
+                partial(machines_of, self.folder),
+                self.folder / "log",
+            ),
             limit_s=_READY_S + _READY_EACH_S * len(on),
         )
 
@@ -137,7 +141,7 @@ class NspawnDriver:
         end_machines([machine for name, machine in machines.items() if name == head])
         end_machines([m for name, m in machines.items() if name != head], limit_s=10)
         self._unplug(machines)
-        end(d.pid for d in daemons_of(self.folder) if d.program == "munged")
+        end_munged(self.folder)
         unmount_below(self.folder)
 
     def destroy(self) -> None:
@@ -145,7 +149,7 @@ class NspawnDriver:
         machines = machines_of(self.folder)
         end_machines(machines.values(), at_once=True)
         self._unplug(machines)
-        end(d.pid for d in daemons_of(self.folder) if d.program == "munged")
+        end_munged(self.folder)
         unmount_below(self.folder)
         bridge = read_record(self.folder).bridge
         if bridge:
@@ -154,11 +158,7 @@ class NspawnDriver:
     def faults(self) -> list[str]:
         """Return what must run for SLURM to answer and does not, each with its remedy."""
         record = read_record(self.folder)
-        found = disk.host_faults(self.folder)
-        if not [d for d in daemons_of(self.folder) if d.program == "munged"]:
-            found.append("munged does not run on this machine; `ai-how up` starts it")
-        elif not munge_answers(self.folder / "run" / "munge.socket"):
-            found.append("munged does not answer; `ai-how up` starts it anew")
+        found = disk.host_faults(self.folder) + munge_faults(self.folder)
         image = store.read_record(record.image) if record.image else None
         wrong = store.damage(image) if image else f"image {record.image}: it is gone"
         if wrong:
@@ -374,15 +374,3 @@ class NspawnDriver:
             for told in pool.map(mend, old):
                 if told:
                     say(told)
-
-    def _all_live(self, began: float, names: Sequence[str]) -> None:
-        """Raise DriverError where a node that was booted has ended."""
-        if time.monotonic() - began < _GRACE_S:
-            return
-        machines = machines_of(self.folder)
-        for name in names:
-            if name not in machines:
-                console = self.folder / "log" / f"console-{name}.log"
-                lines = console.read_text(errors="replace").split("\n") if console.exists() else []
-                last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-                raise DriverError(f"{name} ended while it booted: {last}; see {console}")
