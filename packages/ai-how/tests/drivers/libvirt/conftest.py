@@ -66,7 +66,11 @@ def leavings() -> dict[str, set[str]]:
             words = path.read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue  # it ended meanwhile
-        if Path(words[0]).name in {"libvirtd", "virtlogd", "virtiofsd", "qemu-system-x86_64"}:
+        name = Path(words[0]).name
+        # of qemu libvirt's guests alone: a probe of KVM may run at the same time
+        if name in {"libvirtd", "virtlogd", "virtiofsd"} or (
+            name == "qemu-system-x86_64" and "-name" in words
+        ):
             processes.add(" ".join(words[:3]))
     shown = subprocess.run(
         ["ip", "-o", "link"], capture_output=True, text=True, check=True
