@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from pyace.basis import ACEBBasisSet, BBasisConfiguration
 from pyace.multispecies_basisextension import create_multispecies_basis_config
 
 from pyacemaker.trainer.base import TrainerError
+from pyacemaker.trainer.far_terms import with_far_terms
 from pyacemaker.trainer.settings import TrainerSettings
 
 Embedding = Literal["linear", "finnis-sinclair"]
@@ -35,6 +37,9 @@ _CEILINGS = {
     "BINARY": ((120, _SMALL), (1000, _MEDIUM), (math.inf, _LARGE)),
     "TERNARY": ((150, _SMALL), (2000, _MEDIUM), (math.inf, _LARGE)),
 }
+# Pair and three-body terms of a longer reach: their share of the functions, and their ceiling.
+_FAR_SHARE = 0.3
+_FAR_RADIAL, _FAR_ANGULAR = 10, 6
 _EMBEDDINGS: dict[Embedding, dict[str, Any]] = {
     "linear": {"ndensity": 1, "fs_parameters": [1, 1]},
     "finnis-sinclair": {"ndensity": 2, "fs_parameters": [1, 1, 1, 0.5]},
@@ -108,7 +113,41 @@ def basis_configuration(
     elements: Sequence[str], settings: TrainerSettings, embedding: Embedding = "linear"
 ) -> BBasisConfiguration:
     """Return the basis with all coefficients zero. Raises TrainerError."""
-    return create_multispecies_basis_config(potential_config(elements, settings, embedding))
+    config = potential_config(elements, settings, embedding)
+    if settings.far_cutoff_A is None:
+        return create_multispecies_basis_config(config)
+    near, far = two_reaches(config, settings.far_cutoff_A)
+    return with_far_terms(
+        create_multispecies_basis_config(near), create_multispecies_basis_config(far)
+    )
+
+
+def two_reaches(
+    config: Mapping[str, Any], far_cutoff_A: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the pacemaker inputs of the near and of the far terms of a basis.
+
+    The far ones have as many more pair functions as their cutoff is longer, so that the near
+    radial functions can be expanded in them. Raises TrainerError where it is not longer.
+    """
+    near, far = copy.deepcopy(dict(config)), copy.deepcopy(dict(config))
+    ratio = far_cutoff_A / near["bonds"]["ALL"]["rcut"]
+    if ratio <= 1.0:
+        raise TrainerError(
+            f"trainer.far_cutoff_A: {far_cutoff_A} A is not longer than the cutoff of the other "
+            f"terms, {near['bonds']['ALL']['rcut']} A"
+        )
+    far["bonds"]["ALL"]["rcut"] = far_cutoff_A
+    wanted = config["functions"]["number_of_functions_per_element"]
+    share = max(1, round(_FAR_SHARE * wanted))
+    for kind, ceiling in far["functions"].items():
+        if kind != "number_of_functions_per_element":
+            pairs = math.ceil(ratio * ceiling["nradmax_by_orders"][0])
+            ceiling["nradmax_by_orders"] = [pairs, _FAR_RADIAL]
+            ceiling["lmax_by_orders"] = [0, _FAR_ANGULAR]
+    far["functions"]["number_of_functions_per_element"] = share
+    near["functions"]["number_of_functions_per_element"] = wanted - share
+    return near, far
 
 
 def functions_by_element(basis: ACEBBasisSet) -> dict[str, int]:

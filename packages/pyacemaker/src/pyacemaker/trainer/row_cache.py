@@ -25,7 +25,7 @@ from pyace.basis import ACEBBasisSet
 
 from pyacemaker.core_weight import CORE_WEIGHT, core_weights, is_embedded
 from pyacemaker.files import write_whole
-from pyacemaker.trainer.basis import basis_configuration, potential_config
+from pyacemaker.trainer.basis import basis_configuration, potential_config, two_reaches
 from pyacemaker.trainer.design import Projector, Rows
 from pyacemaker.trainer.settings import TrainerSettings
 
@@ -143,6 +143,8 @@ def _plain(atoms: Atoms) -> Atoms:
 
 def _hash_of_basis(elements: Sequence[str], settings: TrainerSettings) -> str:
     what = [_FORMAT, potential_config(elements, settings)]
+    if settings.far_cutoff_A is not None:
+        what.append(two_reaches(potential_config(elements, settings), settings.far_cutoff_A))
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 

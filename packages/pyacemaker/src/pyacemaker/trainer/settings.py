@@ -33,6 +33,13 @@ class TrainerSettings(BaseModel):
     cutoff_A: float | None = Field(
         default=None, gt=1.0, le=15.0, description="Reach of the potential in angstrom."
     )
+    far_cutoff_A: float | None = Field(
+        default=None,
+        gt=1.0,
+        le=15.0,
+        description="Reach of pair and three-body terms in angstrom, where these are to see "
+        "further than the other terms (linear fit; see docs/training.md). None: the same reach.",
+    )
     functions_per_element: int | None = Field(
         default=None, ge=10, le=2000, description="ACE basis functions for each element."
     )
@@ -160,6 +167,16 @@ class TrainerSettings(BaseModel):
         if isinstance(data, dict) and "esper" in (data.get("backend"), data.get("fit")):
             return {**data, "backend": "esper", "fit": "esper"}
         return data
+
+    @model_validator(mode="after")
+    def _far_terms_are_linear(self) -> TrainerSettings:
+        if self.far_cutoff_A is not None and (self.backend, self.fit) != ("pacemaker", "linear"):
+            raise ValueError("far_cutoff_A needs backend pacemaker and fit linear")
+        if None not in (self.far_cutoff_A, self.cutoff_A) and self.far_cutoff_A <= self.cutoff_A:
+            raise ValueError(
+                f"far_cutoff_A ({self.far_cutoff_A}) must be longer than cutoff_A ({self.cutoff_A})"
+            )
+        return self
 
     @model_validator(mode="after")
     def _imported_needs_a_file(self) -> TrainerSettings:
