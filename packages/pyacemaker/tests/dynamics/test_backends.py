@@ -23,6 +23,7 @@ from pyacemaker.trainer.ace_jax import AceJaxTrainer
 from pyacemaker.trainer.basis import basis_configuration
 from pyacemaker.trainer.design import Projector
 from pyacemaker.trainer.imported import ImportedTrainer
+from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.trainer.settings import TrainerSettings
 
 pytestmark = pytest.mark.real
@@ -83,6 +84,15 @@ def rows_of(potential: Potential):
 
 def test_pacemaker_linear(cu, lammps):
     same_everywhere(cu, rows_of(cu), lammps)
+
+
+def test_terms_of_two_reaches(lammps, tmp_path):
+    settings = TrainerSettings(cutoff_A=4.0, far_cutoff_A=6.0, functions_per_element=60)
+    result = LinearTrainer(settings).fit(
+        structures(16, seed=0), [], REFERENCE, tmp_path / "out", np.random.default_rng(0)
+    )
+    potential = Potential.load(result.potential)
+    same_everywhere(potential, rows_of(potential), lammps)
 
 
 @pytest.mark.parametrize("name", ["potential.yace", "potential.yaml", ""])

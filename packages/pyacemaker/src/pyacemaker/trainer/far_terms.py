@@ -4,11 +4,13 @@ Forces at high temperature are made by the first shells, and a short cutoff give
 resolution; what a pair of neighbours says of the second shell and beyond needs fewer terms, of low
 body order. Both are sums over one set of radial functions: those of the shorter reach are
 expanded in the pair functions g_k of the longer one, R_n = sum_k c_nk g_k (`radcoefficients`, see
-Bochkarev et al., Phys. Rev. Mater. 6, 013804 (2022)), and are followed by the g_k themselves. So the
-result is an ordinary ACE, which LAMMPS runs as any other.
+Bochkarev et al., Phys. Rev. Mater. 6, 013804 (2022)), and are followed by the g_k themselves. So
+the result is an ordinary ACE, which LAMMPS runs as any other.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from pyace.basis import ACEBBasisSet, BBasisConfiguration
 Array = NDArray[np.float64]
 
 _POINTS = 2000  # of the distances at which the shorter functions are expanded
+_MARGIN = 8  # pair functions more than that, so that the expansion is close
 _FROM = 0.02  # of the cutoff: pyace refuses the first bin of its splines
 
 
@@ -25,10 +28,11 @@ def with_far_terms(near: BBasisConfiguration, far: BBasisConfiguration) -> BBasi
 
     Both are of the same elements and the same radial basis, `far` with the longer cutoff; the pair
     terms of `near` are left out. The radial index of a three-body term of `far` counts on
-    from the highest of `near`.
+    from the highest of `near`: the prior expects a little less of it.
     """
     near_blocks = {tuple(block.elements_vec): block for block in near.funcspecs_blocks}
     shift = max(block.nradmaxi for block in near_blocks.values())
+    far = _with_enough_pair_functions(near, far)
     expansions = _expansions(near, far)
     blocks = far.funcspecs_blocks
     for block in blocks:
@@ -55,6 +59,27 @@ def with_far_terms(near: BBasisConfiguration, far: BBasisConfiguration) -> BBasi
     return far
 
 
+def _with_enough_pair_functions(
+    near: BBasisConfiguration, far: BBasisConfiguration
+) -> BBasisConfiguration:
+    """Return `far` with as many g_k as resolve its whole reach as finely as the near R_n theirs."""
+    finest = {
+        tuple(b.elements_vec): b.nradmaxi / b.rcutij for b in near.funcspecs_blocks if b.rcutij
+    }
+    blocks = far.funcspecs_blocks
+    for block in blocks:
+        if block.nradbaseij == 0:
+            continue
+        needed = math.ceil(block.rcutij * finest[tuple(block.elements_vec)]) + _MARGIN
+        if needed > block.nradbaseij:
+            block.nradbaseij = needed
+            block.radcoefficients = np.eye(needed)[: block.nradmaxi, None, :].repeat(
+                block.lmaxi + 1, axis=1
+            )
+    far.funcspecs_blocks = blocks
+    return far
+
+
 def _expansions(
     near: BBasisConfiguration, far: BBasisConfiguration
 ) -> dict[tuple[str, ...], Array]:
@@ -62,7 +87,7 @@ def _expansions(
     bases = [ACEBBasisSet(configuration) for configuration in (near, far)]
     index = dict(bases[0].elements_to_index_map)
     counts = {tuple(b.elements_vec): (b.nradmaxi, b.nradbaseij) for b in near.funcspecs_blocks}
-    found = {}
+    found: dict[tuple[str, ...], Array] = {}
     for block in far.funcspecs_blocks:
         bond = tuple(block.elements_vec)
         if block.nradbaseij == 0:
@@ -71,7 +96,7 @@ def _expansions(
         grid = np.linspace(_FROM, 1.0, _POINTS) * block.rcutij
         wanted = _pair_functions(bases[0], grid, pair)[:, : counts[bond][0]]
         known = _pair_functions(bases[1], grid, pair)[:, : block.nradbaseij]
-        found[bond] = np.linalg.lstsq(known, wanted, rcond=None)[0].T
+        found[bond] = np.asarray(np.linalg.lstsq(known, wanted, rcond=None)[0].T)
     return found
 
 

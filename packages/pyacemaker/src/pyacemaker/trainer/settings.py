@@ -170,9 +170,11 @@ class TrainerSettings(BaseModel):
 
     @model_validator(mode="after")
     def _far_terms_are_linear(self) -> TrainerSettings:
-        if self.far_cutoff_A is not None and (self.backend, self.fit) != ("pacemaker", "linear"):
+        if self.far_cutoff_A is None:
+            return self
+        if (self.backend, self.fit) != ("pacemaker", "linear"):
             raise ValueError("far_cutoff_A needs backend pacemaker and fit linear")
-        if None not in (self.far_cutoff_A, self.cutoff_A) and self.far_cutoff_A <= self.cutoff_A:
+        if self.cutoff_A is not None and self.far_cutoff_A <= self.cutoff_A:
             raise ValueError(
                 f"far_cutoff_A ({self.far_cutoff_A}) must be longer than cutoff_A ({self.cutoff_A})"
             )
