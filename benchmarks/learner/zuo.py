@@ -5,8 +5,8 @@ Usage:  python -m benchmarks.learner.zuo --train FILE --test FILE --element X [-
 The fit is the product's own (`pyacemaker.trainer`). Cutoff, reach of pairs and triples, ridge and
 energy weight are chosen by five-fold cross-validation on the training set alone, by the same rule
 for every element and by the errors that are reported; the test set is scored once, at the end.
-Errors over structures (energy) and force components. Published MAE (meV/atom, eV/angstrom): Si GAP 2.91/0.07, MTP
-2.21/0.06; Mo GAP 2.24/0.09, MTP 2.83/0.09.
+Errors over structures (energy) and force components. Published MAE (meV/atom, eV/angstrom): Si
+GAP 2.91/0.07, MTP 2.21/0.06; Mo GAP 2.24/0.09, MTP 2.83/0.09.
 """
 
 from __future__ import annotations
