@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ai_how.cli.app import app
 from ai_how.cluster.lifecycle import configure_nodes, destroy, down, made, start, status, stop, up
 from ai_how.drivers.nspawn.disk import loops_work
 from ai_how.drivers.nspawn.machine import machines_of, said_in
@@ -137,11 +139,14 @@ def test_a_life(booted: Write, state: Path, tmp_path: Path) -> None:
     stop("life", ["n01"])
     until_jobs_are("PENDING", environment)
     assert status("life").condition == "up"  # the user wanted it off
+    fails_once(folder / "nodes/n02/root", "slurmd")
     down("life")
     after = leavings(state)
     assert (after["processes"], after["mounts"]) == (set(), set())
     assert status("life").condition == "down"
-    assert start("life", ["n01"], quiet).condition == "up"
+    told.clear()
+    assert start("life", ["n01"], told.append).condition == "up"
+    assert "n02: slurmd.service had failed, and is started again" in told
     assert [job.id for job in queue(environment)] == [number]
     assert number in ask(["sacct", "-n", "-X", "-o", "JobID"], environment)
 
@@ -168,6 +173,15 @@ def a_full_disk_is_mended(name: str, folder: Path) -> None:
     assert said_in(machines_of(folder)["n01"], ["ls", "/root"]).stdout == ""
 
 
+def fails_once(root: Path, service: str) -> None:
+    """Let a service fail the next time that it is started, as where a node lacks something yet."""
+    folder = root / f"etc/systemd/system/{service}.service.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    (root / "root/once").mkdir()
+    command = "/bin/sh -c 'rmdir /root/once && exit 1; exit 0'"
+    (folder / "once.conf").write_text(f"[Service]\nExecStartPre={command}\n")
+
+
 def children(pid: int) -> str:
     return subprocess.run(
         ["ps", "--ppid", str(pid), "-o", "comm="], capture_output=True, text=True, check=False
@@ -186,6 +200,11 @@ def test_two_clusters_side_by_side_and_services(booted: Write, state: Path) -> N
         _, _, driver = made(name)
         said = ask(["scontrol", "show", "node", "n01"], driver.environment())
         assert f"NodeAddr={address}" in said
+    # a job that is submitted where nodes see nothing writes where they do
+    done = CliRunner().invoke(app, ["submit", "one", "--wrap=hostname"])
+    assert f"nodes do not see {Path.cwd()}" in done.stderr
+    written = state / f"one/shared/slurm-{done.stdout.strip()}.out"
+    until(lambda: written.exists() and written.read_text() == "n01\n")
     (state / "one" / "state.json").unlink()  # as a destroy leaves it that was killed at the end
     assert destroy("one")
 
