@@ -8,15 +8,24 @@ systemctl disable --quiet slurmd slurmctld slurmdbd slurmrestd munge mariadb \
 # Nobody is asked for a password on a node; the two that wait for it hold half of a node's inotify
 # instances, of which the kernel gives 128 to all nodes together.
 systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer \
-    e2scrub_all.timer man-db.timer systemd-pstore.service \
+    e2scrub_all.timer man-db.timer systemd-pstore.service systemd-networkd-wait-online.service \
     systemd-logind.service systemd-timesyncd.service getty@tty1.service console-getty.service \
     systemd-journal-flush.service systemd-ask-password-console.path systemd-ask-password-wall.path \
     prometheus-node-exporter-apt.timer prometheus-node-exporter-ipmitool-sensor.timer \
     prometheus-node-exporter-mellanox-hca-temp.timer prometheus-node-exporter-nvme.timer \
     prometheus-node-exporter-smartmon.timer
-# SLURM's daemons give up where the node has no address yet, which takes a while on a busy machine.
-systemctl enable --quiet systemd-networkd systemd-networkd-wait-online
+systemctl enable --quiet systemd-networkd
 systemctl set-default --quiet multi-user.target
+
+# SLURM's daemons give up where the node has no address yet, which takes seconds where many boot at
+# once. systemd-networkd-wait-online would hold back more than them, and watch files by inotify.
+for daemon in slurmctld slurmd slurmdbd; do
+    mkdir -p /etc/systemd/system/$daemon.service.d
+    cat > /etc/systemd/system/$daemon.service.d/10-address.conf <<'END'
+[Service]
+ExecStartPre=/bin/sh -c 'until [ "$(hostname -I)" ]; do sleep 0.05; done'
+END
+done
 
 # What must differ from cluster to cluster is not in the image.
 rm -f /etc/munge/munge.key /etc/ssh/ssh_host_* /etc/hostname /etc/machine-id /var/lib/dbus/machine-id

@@ -19,6 +19,10 @@ END
 chmod +x /etc/initramfs-tools/scripts/local-bottom/ai-how
 update-initramfs -u -k all >&2
 
+# SLURM's daemons look for addresses when they start, and here a network card takes a while.
+systemctl unmask --quiet systemd-networkd-wait-online.service
+systemctl enable --quiet systemd-networkd-wait-online.service
+
 # Nobody logs in on the console, and what real hardware and people at it need is not missed: each
 # of these takes seconds where every instruction is emulated.
 systemctl mask --quiet serial-getty@ttyS0.service systemd-random-seed.service \

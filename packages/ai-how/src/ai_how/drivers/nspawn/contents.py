@@ -21,6 +21,17 @@ UNITS = {
     "compute": ("munge.service", "slurmd.service", "ssh.service"),
 }
 DATABASE_UNITS = ("mariadb.service", "slurmdbd.service")
+# What serves the shared storage on the controller, and what every node has of it, by backend.
+STORAGE_UNITS = {
+    "host": ((), ()),
+    "seaweedfs": (("seaweedfs.service",), ("seaweedfs-mount.service",)),
+    "glusterfs": (("glusterd.service",), ()),
+    "nfs": (("nfs-server.service",), ()),
+    "beegfs": (
+        ("beegfs-mgmtd.service", "beegfs-meta.service", "beegfs-storage.service"),
+        ("beegfs-helperd.service", "beegfs-client.service"),
+    ),
+}
 
 
 # slurmctld(8) gives up where it has never seen its database and that does not answer yet.
@@ -103,10 +114,11 @@ def units(plan: Plan, node: Node) -> tuple[str, ...]:
 def services(plan: Plan, node: Node) -> list[str]:
     """Return the services of a node that the playbook sets up, as the cluster's file asks."""
     head = node.role == "controller"
-    found = []
-    if plan.storage == "seaweedfs":
-        found += ["seaweedfs.service"] if head else []
-        found += ["seaweedfs-mount.service"]
+    serving, mounting = STORAGE_UNITS[plan.storage]
+    found = [*(serving if head else ()), *mounting]
+    if plan.storage in {"glusterfs", "nfs"}:  # by a line of fstab
+        place = str(plan.role_variables.get("shared_storage_dir", "/shared"))
+        found.append(f"{place.strip('/').replace('/', '-')}.mount")
     if "rest" in plan.services and head:
         found.append("slurmrestd.service")
     if "monitoring" in plan.services:
