@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
-from ai_how.drivers.nspawn.contents import units
 from ai_how.drivers.ready import refuse_ended, until_ready
 from ai_how.plan.nodes import Node
 from ai_how.plan.plan import Plan
 from ai_how.slurm.conf import JOB_RECORD
+
+_FAILED = ["systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager"]
 
 
 class BootedNodes(ABC):
@@ -101,10 +102,8 @@ class BootedNodes(ABC):
         for node in plan.nodes:
             if node.name not in names or node.name not in self._processes():
                 continue
-            services = units(plan, node)
             with contextlib.suppress(DriverError):
-                states = self._printed_in(node.name, ["systemctl", "is-failed", *services])
-                found = zip(services, states.split(), strict=False)
-                if failed := [unit for unit, state in found if state == "failed"]:
+                lines = self._printed_in(node.name, _FAILED).splitlines()
+                if failed := [line.split()[0] for line in lines if line]:
                     self._printed_in(node.name, ["systemctl", "restart", "--no-block", *failed])
                     say(f"{node.name}: {', '.join(failed)} had failed, and is started again")

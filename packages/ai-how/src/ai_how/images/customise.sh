@@ -17,16 +17,6 @@ systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.ti
 systemctl enable --quiet systemd-networkd
 systemctl set-default --quiet multi-user.target
 
-# SLURM's daemons give up where the node has no address yet, which takes seconds where many boot at
-# once. systemd-networkd-wait-online would hold back more than them, and watch files by inotify.
-for daemon in slurmctld slurmd slurmdbd; do
-    mkdir -p /etc/systemd/system/$daemon.service.d
-    cat > /etc/systemd/system/$daemon.service.d/10-address.conf <<'END'
-[Service]
-ExecStartPre=/bin/sh -c 'until [ "$(hostname -I)" ]; do sleep 0.05; done'
-END
-done
-
 # What must differ from cluster to cluster is not in the image.
 rm -f /etc/munge/munge.key /etc/ssh/ssh_host_* /etc/hostname /etc/machine-id /var/lib/dbus/machine-id
 : > /etc/machine-id

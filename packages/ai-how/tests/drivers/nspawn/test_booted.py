@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from ai_how.cli.app import app
 from ai_how.cluster.lifecycle import configure_nodes, destroy, down, made, start, status, stop, up
+from ai_how.drivers.nspawn.cgroups import hierarchies
 from ai_how.drivers.nspawn.disk import loops_work
-from ai_how.drivers.nspawn.machine import machines_of, said_in
+from ai_how.drivers.nspawn.machine import Machine, machines_of, said_in
 from ai_how.images import build, store
 from ai_how.images.build import ensure
 from ai_how.images.recipe import recipe
@@ -78,6 +79,13 @@ def test_a_life(booted: Write, state: Path, tmp_path: Path) -> None:
     hosts = facts["_meta"]["hostvars"]  # type: ignore[index]
     assert hosts["n01"]["ansible_host"] == "10.213.41.3"
     assert (hosts["n01"]["gpu_source"], hosts["controller"]["gpu_source"]) == ("fake", "none")
+
+    # and a control group of its own: the systemds of two nodes in one would disturb each other
+    groups = {name: own_groups(machine) for name, machine in machines_of(folder).items()}
+    assert all(groups.values())
+    assert len({group for found in groups.values() for group in found}) == sum(
+        len(found) for found in groups.values()
+    )
 
     # a second `up` starts nothing anew
     leaders = {name: machine.leader for name, machine in machines_of(folder).items()}
@@ -152,6 +160,7 @@ def test_a_life(booted: Write, state: Path, tmp_path: Path) -> None:
 
     assert destroy("life")
     assert leavings(state) == before
+    assert not [group for found in groups.values() for group in found if group.exists()]
     assert not state.exists()
 
 
@@ -171,6 +180,18 @@ def a_full_disk_is_mended(name: str, folder: Path) -> None:
     assert f"n01: its disk was full; it is kept as {kept}, and made anew" in told
     assert kept.stat().st_blocks * 512 > 200 << 20
     assert said_in(machines_of(folder)["n01"], ["ls", "/root"]).stdout == ""
+
+
+def own_groups(machine: Machine) -> set[Path]:
+    """Return the folders of the control groups that a node's process 1 manages."""
+    told = Path(f"/proc/{machine.leader}/cgroup").read_text().split()
+    paths = {line.partition("::")[2] or line.partition("name=systemd:")[2] for line in told}
+    return {
+        place / path.split("/")[1]
+        for place in hierarchies()
+        for path in paths
+        if path.startswith("/ai-how-")
+    }
 
 
 def fails_once(root: Path, service: str) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from ai_how.drivers.inventory import inventory_of
 from ai_how.drivers.munge import end_munged, munge_faults, run_munged
 from ai_how.drivers.nspawn import contents, disk, health, keys, lasting, root
 from ai_how.drivers.nspawn.boots import boot_of
+from ai_how.drivers.nspawn.cgroups import remove_group
 from ai_how.drivers.nspawn.limits import refuse_too_many
 from ai_how.drivers.nspawn.machine import (
     FUSE,
@@ -116,7 +117,7 @@ class NspawnDriver(BootedNodes):
         machines = machines_of(self.folder)
         end_machines([machine for name, machine in machines.items() if name == head])
         end_machines([m for name, m in machines.items() if name != head], limit_s=10)
-        self._unplug(machines)
+        self._clear(machines)
         end_munged(self.folder)
         unmount_below(self.folder)
 
@@ -124,7 +125,7 @@ class NspawnDriver(BootedNodes):
         """End every node at once, and remove mounts and the bridge."""
         machines = machines_of(self.folder)
         end_machines(machines.values(), at_once=True)
-        self._unplug(machines)
+        self._clear([folder.name for folder in self._node_folders()])
         end_munged(self.folder)
         unmount_below(self.folder)
         bridge = read_record(self.folder).bridge
@@ -240,11 +241,14 @@ class NspawnDriver(BootedNodes):
     def _away_with(self, names: set[str]) -> None:
         machines = {k: m for k, m in machines_of(self.folder).items() if k in names}
         end_machines(machines.values(), at_once=True)
-        self._unplug(machines)
+        self._clear(machines)
 
-    def _unplug(self, names: Mapping[str, object] | Sequence[str]) -> None:
+    def _clear(self, names: Iterable[str]) -> None:
+        """Wait until what the kernel had of nodes that ended is gone: cables, control groups."""
         for name in names:
-            until_unplugged(f"vb-{machine_name(self.nodes / name / 'root')}")
+            machine = machine_name(self.nodes / name / "root")
+            until_unplugged(f"vb-{machine}")
+            remove_group(machine)
 
     def _make_room(self, nodes: Sequence[Node], tree: Path, say: Say) -> list[str]:
         """Mount the roots of nodes; return those of compute nodes that were full and are not.
