@@ -62,7 +62,7 @@ def write_source(folder: Path, scratch: Path) -> None:
         for file in package.files:
             _write(tree / file.lstrip("/"), "# as it comes\n")
         control = (
-            f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: nobody <root@localhost>\n"
+            f"Package: {name}\nVersion: 9:1\nArchitecture: all\nMaintainer: nobody <n@localhost>\n"
             "Description: nothing\n"
         )
         _write(tree / "DEBIAN/control", control)
