@@ -8,7 +8,9 @@
 #SBATCH --mem=200
 #SBATCH --output=pi-%j.out
 set -eu
-here=$(dirname "$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=//p')")
+script=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=//p')
+case $script in /*) ;; *) script=$SLURM_SUBMIT_DIR/$script ;; esac
+here=$(dirname "$script")
 build=$(mktemp -d "$PWD/.pi-XXXXXX")
 trap 'rm -rf "$build"' EXIT
 mpicc -O2 "$here/pi.c" -o "$build/pi" -lm

@@ -25,14 +25,21 @@ DATABASE_UNITS = ("mariadb.service", "slurmdbd.service")
 STORAGE_UNITS = {
     "host": ((), ()),
     "seaweedfs": (("seaweedfs.service",), ("seaweedfs-mount.service",)),
-    "glusterfs": (("glusterd.service",), ()),
-    "nfs": (("nfs-server.service",), ()),
+    "glusterfs": (("glusterd.service",), ("shared-mount.service",)),
+    "nfs": (("nfs-server.service",), ("shared-mount.service",)),
     "beegfs": (
         ("beegfs-mgmtd.service", "beegfs-meta.service", "beegfs-storage.service"),
         ("beegfs-helperd.service", "beegfs-client.service"),
     ),
 }
-
+# What of it is to outlast the controller's root: a name, and where it is in the node.
+STORAGE_DATA = {
+    "host": {},
+    "seaweedfs": {"seaweedfs": "/var/lib/seaweedfs"},
+    "glusterfs": {"glusterd": "/var/lib/glusterd", "brick": "/var/lib/glusterfs-brick"},
+    "nfs": {"nfs": "/srv/shared"},
+    "beegfs": {"beegfs": "/var/lib/beegfs"},
+}
 
 # slurmctld(8) gives up where it has never seen its database and that does not answer yet.
 WAITS_FOR_DATABASE = """\
@@ -116,9 +123,6 @@ def services(plan: Plan, node: Node) -> list[str]:
     head = node.role == "controller"
     serving, mounting = STORAGE_UNITS[plan.storage]
     found = [*(serving if head else ()), *mounting]
-    if plan.storage in {"glusterfs", "nfs"}:  # by a line of fstab
-        place = str(plan.role_variables.get("shared_storage_dir", "/shared"))
-        found.append(f"{place.strip('/').replace('/', '-')}.mount")
     if "rest" in plan.services and head:
         found.append("slurmrestd.service")
     if "monitoring" in plan.services:

@@ -80,11 +80,6 @@ def jobs_run(machine: Machine) -> bool:
     return said_in(machine, ["pgrep", "--exact", "slurmstepd"]).returncode == 0
 
 
-def _starts(words: Sequence[str]) -> bool:
-    """Say whether a unit starts after each boot, as `systemctl is-enabled` tells it."""
-    return bool({"enabled", "generated"} & {*words})  # generated: from fstab
-
-
 @dataclass(frozen=True)
 class _Unit:
     """What systemd says of a unit: its state, and whether it is started after a boot."""
@@ -111,7 +106,7 @@ def _states(machine: Machine, units: Sequence[str], socket: Path) -> dict[str, _
     given = credential.stdout if credential.returncode == 0 else None
     done = said_in(machine, ["sh", "-c", _CHECK, "sh", *units], given=given)
     lines = (line.split() for line in done.stdout.splitlines())
-    found = {words[0]: _Unit(words[1], _starts(words[2:])) for words in lines if len(words) > 1}
+    found = {words[0]: _Unit(words[1], "enabled" in words[2:]) for words in lines if len(words) > 1}
     if given is None or "munge" not in found:
         found["munge"] = _Unit("unknown", enabled=False)
     return found
