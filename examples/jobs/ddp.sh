@@ -7,7 +7,9 @@
 #SBATCH --time=10
 #SBATCH --output=ddp-%j.out
 set -eu
-here=$(dirname "$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=//p')")
+script=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's/^ *Command=//p')
+case $script in /*) ;; *) script=$SLURM_SUBMIT_DIR/$script ;; esac
+here=$(dirname "$script")
 # Where the processes meet: the first node's address, and a port of this job's own.
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$(scontrol show node "$first" --oneliner | sed -n 's/.* NodeAddr=\([^ ]*\).*/\1/p')

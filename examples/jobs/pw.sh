@@ -24,7 +24,7 @@ print(f"PSEUDO_DIR={shlex.quote(str(upf.parent))} PSEUDO={shlex.quote(upf.name)}
 END
 )"
 fi
-work=$(mktemp -d "${SLURM_SUBMIT_DIR}/.silicon-XXXXXX")
+work=$(mktemp -d "$PWD/.silicon-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cat > "$work/si.in" <<END
 &CONTROL

@@ -191,6 +191,7 @@ def test_overcommit_turns_a_lack_of_cores_into_a_warning() -> None:
     assert not plan.conflicts
     assert [f.severity for f in plan.findings] == ["warning"] * 2
     assert "50 cores together" in plan.findings[0].message
+    assert plan.findings[0].message.endswith("they share what there is (`global.overcommit`)")
 
 
 def test_bridges_and_subnets_of_this_machine_and_of_others() -> None:

@@ -36,6 +36,11 @@ def tell(text: str) -> None:
     stdout.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def tell_apart(text: str) -> None:
+    """Print a line on standard error, for a command whose output is read by scripts."""
+    stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
     """Turn what the user can mend into a line on standard error and an exit code."""

@@ -16,8 +16,8 @@ from ai_how.cli.base import (
     Progress,
     QuietFlag,
     refusing,
-    stderr,
     tell,
+    tell_apart,
 )
 
 Nodes = Annotated[list[str] | None, typer.Argument(help="Compute nodes.", metavar="[NODE]...")]
@@ -42,7 +42,7 @@ def up(cluster: Cluster, as_json: JsonFlag = False, quiet: QuietFlag = False) ->
     from ai_how.cluster import lifecycle  # noqa: PLC0415
 
     with refusing():
-        say = _on_stderr if as_json and not quiet else Progress(quiet=quiet)
+        say = tell_apart if as_json and not quiet else Progress(quiet=quiet)
         found = lifecycle.up(cluster, say)
     if as_json:
         typer.echo(json.dumps(found.as_data(), indent=1))
@@ -164,7 +164,7 @@ def configure(
     from ai_how.cluster import lifecycle  # noqa: PLC0415
 
     with refusing():
-        say = _on_stderr if as_json and not quiet else Progress(quiet=quiet)
+        say = tell_apart if as_json and not quiet else Progress(quiet=quiet)
         told = lifecycle.configure_nodes(cluster, say, check=check)
     if as_json:
         typer.echo(json.dumps(told, indent=1))
@@ -209,7 +209,3 @@ def doctor(as_json: JsonFlag = False) -> None:
             tell(f"{'ok     ' if check.passed else 'missing'}  {check.what}: {check.message}")
     if not all(check.passed or not check.needed for check in found):
         raise typer.Exit(EXIT_FAILED)
-
-
-def _on_stderr(text: str) -> None:
-    stderr.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ai_how.cli.base import Cluster, JsonFlag, refusing, tell
+from ai_how.cli.base import Cluster, JsonFlag, refusing, tell, tell_apart
 
 
 def register(app: typer.Typer) -> None:
@@ -30,13 +30,20 @@ def submit(
 ) -> None:
     """Hand a job script to the cluster's sbatch and print the job's number.
 
-    ai-how submit laptop --ntasks=2 job.sh
+    ai-how submit lab --ntasks=2 job.sh        ai-how submit lab --wrap='srun hostname'
+
+    Where nodes do not see this folder, the job runs in the shared one, and writes its output there.
     """
     from ai_how.cluster import lifecycle  # noqa: PLC0415 - quick --help
+    from ai_how.cluster import profile as profiles  # noqa: PLC0415
     from ai_how.slurm import commands  # noqa: PLC0415
 
     with refusing():
-        _, _, driver = lifecycle.made(cluster)
+        _, plan, driver = lifecycle.made(cluster)
+        shared = profiles.shared_folder(plan)
+        if profiles.unseen(plan, [Path.cwd()], shared) and not commands.says_where(arguments):
+            arguments = [f"--chdir={shared}", *arguments]
+            tell_apart(f"nodes do not see {Path.cwd()}; the job runs and writes in {shared}")
         typer.echo(commands.submit(arguments, driver.environment()))
 
 
@@ -112,11 +119,10 @@ def profile(
     """
     from ai_how.cluster import lifecycle  # noqa: PLC0415
     from ai_how.cluster import profile as profiles  # noqa: PLC0415
-    from ai_how.cluster.state import folder_of  # noqa: PLC0415
 
     with refusing():
         _, plan, driver = lifecycle.made(cluster)
-        shared = Path(plan.shared) if plan.shared else folder_of(plan.name) / "shared"
+        shared = profiles.shared_folder(plan)
         found = profiles.make_profile(plan, driver, shared, partition, labels)
         if output is not None:
             profiles.merge_section(output, "execution", found.execution_text())

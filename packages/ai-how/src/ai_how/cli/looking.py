@@ -128,6 +128,10 @@ def dashboard(
         if write is not None:
             for path in write_files(write, state.name, f"127.0.0.1:{port}"):
                 tell(str(path))
+            tell(
+                f"next: `ai-how dashboard {state.name} --port {port} --no-browser`, and beside it "
+                f"`prometheus --config.file={write / 'prometheus.yml'}`"
+            )
             return
         watch = Watch(state.name, lambda: lifecycle.status(state.name), driver.environment())
         server = Dashboard(watch, port)

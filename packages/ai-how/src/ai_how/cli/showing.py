@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -48,8 +49,13 @@ def print_finished(jobs: Sequence[dict[str, str]]) -> None:
     table = _table("job", "name", "state", "start", "end", "nodes")
     for job in jobs:
         keys = ("JobId", "Name", "JobState", "StartTime", "EndTime", "NodeList")
-        table.add_row(*[job.get(key, "-") for key in keys])
+        table.add_row(*[_short(job.get(key, "-")) for key in keys])
     stdout.print(table)
+
+
+def _short(value: str) -> str:
+    """Return a time as month, day and clock, so that a row fits; else the value."""
+    return f"{value[5:10]} {value[11:]}" if re.fullmatch(r"\d{4}-\d\d-\d\dT\S+", value) else value
 
 
 def _table(*heads: str) -> Table:

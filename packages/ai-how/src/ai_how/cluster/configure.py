@@ -110,7 +110,7 @@ def _lines(command: list[str], log: Path, say: Say) -> list[str]:
         "LC_ALL": "C.UTF-8",
     }
     found = []
-    with log.open("w", encoding="utf-8") as stream:
+    with log.open("w", encoding="utf-8", buffering=1) as stream:  # it is looked at meanwhile
         runner = subprocess.Popen(
             ["timeout", "--kill-after=10", f"{_LIMIT_S:.0f}", *command],
             stdin=subprocess.DEVNULL,

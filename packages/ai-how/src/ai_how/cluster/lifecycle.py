@@ -125,7 +125,9 @@ def made(cluster: str) -> tuple[ClusterState, Plan, Driver]:
     state = read_state(name)
     if state is None:
         names = ", ".join(known_clusters()) or "none"
-        raise StateError(f"there is no cluster {name!r}; made are: {names}")
+        file = cluster if Path(cluster).is_file() else f"{cluster}.yaml"
+        makes = f"; `ai-how up {file}` makes it" if Path(file).is_file() else ""
+        raise StateError(f"there is no cluster {name!r}{makes}; made are: {names}")
     return state, _plan_of(state), driver_of(state)
 
 

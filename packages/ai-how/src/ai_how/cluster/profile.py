@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from ai_how.cluster.state import folder_of
 from ai_how.drivers.base import Driver
 from ai_how.errors import AiHowError
 from ai_how.files import write_whole
@@ -77,6 +78,11 @@ def make_profile(
     if conf := driver.environment().get("SLURM_CONF"):
         execution["slurm_conf"] = conf
     return Profile(plan.name, execution, {plan.name: str(shared / "rootstock")})
+
+
+def shared_folder(plan: Plan) -> Path:
+    """Return the folder of this machine that all nodes of a cluster see, by the same name."""
+    return Path(plan.shared) if plan.shared else folder_of(plan.name) / "shared"
 
 
 def python_folders() -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
@@ -12,7 +12,12 @@ from ai_how.plan.plan import Plan
 from ai_how.slurm.commands import NodeState, SlurmError, node_states, resume
 
 _READY_S = 60.0
+_SILENT_S = 10.0  # until nodes that do not answer are looked at from within
 _GRACE_S = 3.0  # until the process of a node that was asked for is there
+
+
+def _leave(_: Collection[str]) -> None:
+    pass
 
 
 def until_ready(
@@ -23,22 +28,31 @@ def until_ready(
     log: Path,
     *,
     check: Callable[[], None] = lambda: None,
+    revive: Callable[[Collection[str]], None] = _leave,
     limit_s: float = _READY_S,
     pause_s: float = 0.05,
+    silent_s: float = _SILENT_S,
 ) -> None:
     """Wait until every node but `off` takes jobs; nodes that are only down are resumed.
 
-    `check` is called each time round and may raise. Raises DriverError after `limit_s`.
+    `check` is called each time round and may raise; `revive` every `silent_s` with the nodes that
+    do not answer SLURM, which are all where slurmctld does not. Raises DriverError after
+    `limit_s`.
     """
     wanted = {node.name for node in plan.compute if node.name not in off}
-    until = time.monotonic() + limit_s
+    now = time.monotonic()
+    until, look_at = now + limit_s, now + silent_s
     answer, waiting = "slurmctld does not answer", wanted
+    silent = everyone = {plan.controller.name, *wanted}
     while time.monotonic() < until:
         check()
+        if time.monotonic() > look_at:
+            revive(silent)
+            look_at = time.monotonic() + silent_s
         try:
             states = node_states(environment)
         except SlurmError as error:
-            answer = str(error)
+            answer, silent = str(error), everyone
         else:
             waiting = {n for n in wanted if not _takes_jobs(states.get(n))}
             if not waiting:
@@ -53,12 +67,8 @@ def until_ready(
                 name = drained[0]
                 say(f"{name} is drained ({states[name].reason}); it is left as it is")
                 return
-            answer = ", ".join(
-                f"{n} is {states[n].state} {states[n].reason}".strip()
-                if n in states
-                else f"{n} is unknown"
-                for n in sorted(waiting)[:3]
-            )
+            silent = {n for n in waiting if n not in states or not states[n].responds}
+            answer = ", ".join(_told(n, states.get(n)) for n in sorted(waiting)[:3])
         time.sleep(pause_s)
     raise DriverError(f"not ready after {limit_s:.0f} s: {answer}; see {log}")
 
@@ -67,6 +77,13 @@ def _takes_jobs(node: NodeState | None) -> bool:
     if node is None or not node.responds:
         return False
     return node.state in {"idle", "mixed", "allocated", "completing"}
+
+
+def _told(name: str, node: NodeState | None) -> str:
+    if node is None:
+        return f"{name} is unknown"
+    answers = "" if node.responds else " and does not respond"
+    return f"{name} is {node.state}{answers} {node.reason}".strip()
 
 
 def _is_drained(node: NodeState) -> bool:

@@ -246,8 +246,10 @@ def _resources(draft: Draft) -> Found:
     counted = [n for n in draft.nodes if draft.driver != "process" or n.role == "compute"]
     if draft.driver == "process":
         counted = [node for node in counted if node.cluster == "hpc"]
+    severity: Literal["conflict", "warning"] = "conflict"
     remedy = "give less, or set `global.overcommit: true`"
-    severity: Literal["conflict", "warning"] = "warning" if file.global_.overcommit else "conflict"
+    if file.global_.overcommit:
+        severity, remedy = "warning", "they share what there is (`global.overcommit`)"
     told = False
     for node in counted:
         if node.cpu > host.cores:

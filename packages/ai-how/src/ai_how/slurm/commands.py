@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -108,6 +109,22 @@ def submit(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     """Hand a job script to sbatch and return the job's number. `arguments` are sbatch's own."""
     said = ask(["sbatch", "--parsable", *arguments], environment, limit_s=60)
     return said.strip().partition(";")[0]
+
+
+def says_where(arguments: Sequence[str]) -> bool:
+    """Say whether options of sbatch, or a script among them, name the folder of the job."""
+
+    def named(word: str) -> bool:
+        return word == "--chdir" or word.startswith(("-D", "--chdir="))
+
+    if any(map(named, arguments)):
+        return True
+    for path in (Path(word) for word in arguments if not word.startswith("-")):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            if any(named(w) for line in lines if line.startswith("#SBATCH") for w in line.split()):
+                return True
+    return False
 
 
 def queue(environment: Mapping[str, str]) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
@@ -65,13 +66,20 @@ def test_jobs_are_confined_in_guests_alone() -> None:
 def test_fstab_has_shares_and_what_lasts() -> None:
     plan = plan_for("libvirt")
     folder = Path("/x/lab")
-    head, fake, _ = (contents.fstab(n, contents.shares(plan, n, folder)) for n in plan.nodes)
+
+    def fstabs(plan: Plan) -> list[str]:
+        return [contents.fstab(plan, n, contents.shares(plan, n, folder)) for n in plan.nodes]
+
+    head, fake, _ = fstabs(plan)
     assert "log /var/log/slurm virtiofs rw 0 0\n" in fake
     assert "shared /x/lab/shared virtiofs rw 0 0\n" in fake
     assert "mount0 /data virtiofs ro 0 0\n" in fake
     assert "/srv/ai-how/mysql /var/lib/mysql none bind 0 0\n" in head
     assert "mysql" not in fake
     assert all(len(line.split()) == 6 for line in (head + fake).splitlines())  # fstab(5)
+    head, fake, _ = fstabs(replace(plan, storage="glusterfs"))
+    assert "/srv/ai-how/brick /var/lib/glusterfs-brick none bind 0 0\n" in head
+    assert "brick" not in fake
 
 
 def test_what_is_read_at_boot_alone_wants_another_boot() -> None:

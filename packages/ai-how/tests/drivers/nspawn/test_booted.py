@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ai_how.cli.app import app
 from ai_how.cluster.lifecycle import configure_nodes, destroy, down, made, start, status, stop, up
+from ai_how.drivers.nspawn.cgroups import hierarchies
 from ai_how.drivers.nspawn.disk import loops_work
-from ai_how.drivers.nspawn.machine import machines_of, said_in
+from ai_how.drivers.nspawn.machine import Machine, machines_of, said_in
 from ai_how.images import build, store
 from ai_how.images.build import ensure
 from ai_how.images.recipe import recipe
@@ -76,6 +79,13 @@ def test_a_life(booted: Write, state: Path, tmp_path: Path) -> None:
     hosts = facts["_meta"]["hostvars"]  # type: ignore[index]
     assert hosts["n01"]["ansible_host"] == "10.213.41.3"
     assert (hosts["n01"]["gpu_source"], hosts["controller"]["gpu_source"]) == ("fake", "none")
+
+    # and a control group of its own: the systemds of two nodes in one would disturb each other
+    groups = {name: own_groups(machine) for name, machine in machines_of(folder).items()}
+    assert all(groups.values())
+    assert len({group for found in groups.values() for group in found}) == sum(
+        len(found) for found in groups.values()
+    )
 
     # a second `up` starts nothing anew
     leaders = {name: machine.leader for name, machine in machines_of(folder).items()}
@@ -137,16 +147,20 @@ def test_a_life(booted: Write, state: Path, tmp_path: Path) -> None:
     stop("life", ["n01"])
     until_jobs_are("PENDING", environment)
     assert status("life").condition == "up"  # the user wanted it off
+    fails_once(folder / "nodes/n02/root", "slurmd")
     down("life")
     after = leavings(state)
     assert (after["processes"], after["mounts"]) == (set(), set())
     assert status("life").condition == "down"
-    assert start("life", ["n01"], quiet).condition == "up"
+    told.clear()
+    assert start("life", ["n01"], told.append).condition == "up"
+    assert "n02: slurmd.service had failed, and is started again" in told
     assert [job.id for job in queue(environment)] == [number]
     assert number in ask(["sacct", "-n", "-X", "-o", "JobID"], environment)
 
     assert destroy("life")
     assert leavings(state) == before
+    assert not [group for found in groups.values() for group in found if group.exists()]
     assert not state.exists()
 
 
@@ -168,6 +182,27 @@ def a_full_disk_is_mended(name: str, folder: Path) -> None:
     assert said_in(machines_of(folder)["n01"], ["ls", "/root"]).stdout == ""
 
 
+def own_groups(machine: Machine) -> set[Path]:
+    """Return the folders of the control groups that a node's process 1 manages."""
+    told = Path(f"/proc/{machine.leader}/cgroup").read_text().split()
+    paths = {line.partition("::")[2] or line.partition("name=systemd:")[2] for line in told}
+    return {
+        place / path.split("/")[1]
+        for place in hierarchies()
+        for path in paths
+        if path.startswith("/ai-how-")
+    }
+
+
+def fails_once(root: Path, service: str) -> None:
+    """Let a service fail the next time that it is started, as where a node lacks something yet."""
+    folder = root / f"etc/systemd/system/{service}.service.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    (root / "root/once").mkdir()
+    command = "/bin/sh -c 'rmdir /root/once && exit 1; exit 0'"
+    (folder / "once.conf").write_text(f"[Service]\nExecStartPre={command}\n")
+
+
 def children(pid: int) -> str:
     return subprocess.run(
         ["ps", "--ppid", str(pid), "-o", "comm="], capture_output=True, text=True, check=False
@@ -186,6 +221,11 @@ def test_two_clusters_side_by_side_and_services(booted: Write, state: Path) -> N
         _, _, driver = made(name)
         said = ask(["scontrol", "show", "node", "n01"], driver.environment())
         assert f"NodeAddr={address}" in said
+    # a job that is submitted where nodes see nothing writes where they do
+    done = CliRunner().invoke(app, ["submit", "one", "--wrap=hostname"])
+    assert f"nodes do not see {Path.cwd()}" in done.stderr
+    written = state / f"one/shared/slurm-{done.stdout.strip()}.out"
+    until(lambda: written.exists() and written.read_text() == "n01\n")
     (state / "one" / "state.json").unlink()  # as a destroy leaves it that was killed at the end
     assert destroy("one")
 

@@ -37,7 +37,7 @@ def shares(plan: Plan, node: Node, folder: Path) -> list[Share]:
     return found
 
 
-def fstab(node: Node, folders: Sequence[Share]) -> str:
+def fstab(plan: Plan, node: Node, folders: Sequence[Share]) -> str:
     """Return fstab(5) of a node. Its root grows to the size of its disk (systemd-growfs(8))."""
     lines = ["/dev/vda / ext4 rw,x-systemd.growfs 0 0"]
     lines += [
@@ -49,7 +49,7 @@ def fstab(node: Node, folders: Sequence[Share]) -> str:
         for name, target in (
             ("mysql", "/var/lib/mysql"),
             ("slurmctld", "/var/lib/slurm/slurmctld"),
-            ("seaweedfs", "/var/lib/seaweedfs"),
+            *contents.STORAGE_DATA[plan.storage].items(),
         ):
             lines.append(f"{_DATA}/{name} {target} none bind 0 0")
     return "\n".join(lines) + "\n"
@@ -65,7 +65,7 @@ def guest_files(
 ) -> dict[str, NodeFile]:
     """Return every file of a node that is not as in the image, by its path in the node."""
     files = contents.node_files(plan, node, secrets, tree, common, folder)
-    files["/etc/fstab"] = NodeFile(fstab(node, shares(plan, node, folder)).encode())
+    files["/etc/fstab"] = NodeFile(fstab(plan, node, shares(plan, node, folder)).encode())
     if node.role == "compute":
         files["/etc/slurm/cgroup.conf"] = NodeFile(
             _CGROUP_CONF.format(devices="no" if node.gpus and not node.pci else "yes").encode()

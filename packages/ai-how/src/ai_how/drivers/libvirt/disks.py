@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError
+from ai_how.drivers.nspawn.contents import STORAGE_DATA
 from ai_how.drivers.nspawn.root import owner_in
 from ai_how.files import write_whole
 from ai_how.images.disk import Disk, ext4_command, run_tool
@@ -81,7 +82,7 @@ def make_data(path: Path, tree: Path) -> None:
     new.unlink(missing_ok=True)
     shutil.rmtree(filled, ignore_errors=True)
     filled.mkdir(parents=True)
-    for name in ("slurmctld", "seaweedfs"):
+    for name in ("slurmctld", *[name for data in STORAGE_DATA.values() for name in data]):
         (filled / name).mkdir()
     os.chown(filled / "slurmctld", *owner_in(tree, "slurm"))
     done = subprocess.run(

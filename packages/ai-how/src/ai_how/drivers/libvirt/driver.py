@@ -12,13 +12,13 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
+from ai_how.drivers.booted import BootedNodes
 from ai_how.drivers.daemons import PROGRAM_PATH
 from ai_how.drivers.inventory import inventory_of
 from ai_how.drivers.libvirt import contents, disks, health, remote, seed, virsh
@@ -32,9 +32,9 @@ from ai_how.drivers.libvirt.wanted import WantedGuest
 from ai_how.drivers.munge import end_munged, munge_faults, run_munged
 from ai_how.drivers.nspawn import contents as booted
 from ai_how.drivers.nspawn import keys
+from ai_how.drivers.nspawn.lasting import write_own_files
 from ai_how.drivers.nspawn.network import make_bridge, remove_bridge
 from ai_how.drivers.nspawn.root import owner_in
-from ai_how.drivers.ready import refuse_ended, until_ready
 from ai_how.files import write_whole
 from ai_how.images import build, store
 from ai_how.images.disk import Disk, disk_damage, ensure_disk, find_disk, layered
@@ -42,40 +42,23 @@ from ai_how.images.recipe import recipe
 from ai_how.plan.nodes import Node
 from ai_how.plan.plan import Plan
 from ai_how.slurm.commands import SlurmError, set_down
-from ai_how.slurm.conf import JOB_RECORD
 
 _AT_ONCE = 8
 # seconds until all nodes take jobs: for the cluster, and more for each node
 _READY_S = {"kvm": (120.0, 10.0), "qemu": (300.0, 120.0)}
+_SILENT_S = {"kvm": 20.0, "qemu": 60.0}  # until nodes that do not answer are looked at
 _ANSWER_S = 30.0  # until a node that has long booted answers by ssh
 _XML, _APPLIED = "domain.xml", "applied.json"
 
 
-class LibvirtDriver:
-    """The virtual machines of one cluster."""
+class LibvirtDriver(BootedNodes):
+    """Nodes as virtual machines."""
 
     name = "libvirt"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.conf = folder / "etc" / "slurm.conf"
-        self.nodes = folder / "nodes"
 
     def missing(self) -> list[str]:
         """Return what this machine lacks, each with its remedy."""
         return libvirt_lacks(self.folder)
-
-    def environment(self) -> Mapping[str, str]:
-        """Return the environment in which this machine's SLURM commands speak to the cluster."""
-        return {**os.environ, "SLURM_CONF": str(self.conf)}
-
-    def running(self) -> dict[str, int]:
-        """Return the qemu of each node that is up, the controller's as `controller`."""
-        head = read_record(self.folder).controller
-        return {
-            "controller" if name == head else name: pid
-            for name, pid in guests_of(self.folder).items()
-        }
 
     def up(self, plan: Plan, off: Sequence[str], say: Say) -> None:
         """Make all that the plan wants, and start every node but `off`. Raises DriverError."""
@@ -98,7 +81,7 @@ class LibvirtDriver:
         secrets = keys.secrets_of(self.folder)
         make_bridge(net, self._owner())
         common = booted.rendered(plan)
-        self._own_files(plan, common)
+        write_own_files(self.folder, plan, common)
         disks.make_data(self._data(), image.tree)
         prepare = partial(self._prepare, plan, secrets, image.tree, common, disk, speed)
         for_all, for_each = _READY_S[speed.kind]
@@ -106,21 +89,8 @@ class LibvirtDriver:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             ready = list(pool.map(prepare, on))
         self._start(plan, ready, disk, limit_s, say)
-        until_ready(
-            plan,
-            off,
-            self.environment(),
-            say,
-            self.folder / "log",
-            check=partial(
-                refuse_ended,
-                time.monotonic(),
-                [node.name for node in on],
-                partial(guests_of, self.folder),
-                self.folder / "log",
-            ),
-            limit_s=limit_s,
-            pause_s=0.5,
+        self._until_ready(
+            plan, on, off, say, limit_s=limit_s, pause_s=0.5, silent_s=_SILENT_S[speed.kind]
         )
 
     def stop(self, names: Sequence[str]) -> None:
@@ -131,7 +101,7 @@ class LibvirtDriver:
 
     def down(self) -> None:
         """Shut all nodes down, the controller first: it saves the queue with its jobs running."""
-        head = read_record(self.folder).controller
+        head = self._controller()
         shut_down(self.folder, [name for name in guests_of(self.folder) if name == head])
         shut_down(self.folder, list(guests_of(self.folder)))
         end_munged(self.folder)
@@ -194,22 +164,14 @@ class LibvirtDriver:
         self._running(node)
         return remote.ssh(self.folder, node)
 
-    def job_record(self, plan: Plan) -> Path:
-        """Return the file in which the controller records jobs that ended."""
-        return self.folder / "log" / plan.controller.name / JOB_RECORD
+    def _controller(self) -> str:
+        return read_record(self.folder).controller
 
-    def logs(self, node: str) -> list[Path]:
-        """Return the log files of a node; `controller` has slurmctld's and slurmdbd's."""
-        log = self.folder / "log"
-        name = read_record(self.folder).controller if node == "controller" else node
-        own = ("slurmctld", "slurmdbd") if node == "controller" else (f"slurmd-{node}",)
-        return [self._console(name), *[log / name / f"{part}.log" for part in own]]
+    def _processes(self) -> dict[str, int]:
+        return guests_of(self.folder)
 
-    def _owner(self) -> str:
-        return f"ai-how {self.folder}"
-
-    def _console(self, node: str) -> Path:
-        return self.folder / "log" / f"console-{node}.log"
+    def _printed_in(self, node: str, command: Sequence[str]) -> str:
+        return remote.said_in(self.folder, node, command).stdout.decode(errors="replace")
 
     def _data(self) -> Path:
         return self.folder / "data" / disks.DATA
@@ -239,9 +201,6 @@ class LibvirtDriver:
                 disks.forget_overlay(folder)
         return image, disk
 
-    def _node_folders(self) -> list[Path]:
-        return sorted(self.nodes.iterdir()) if self.nodes.is_dir() else []
-
     def _forget_strangers(self, names: set[str]) -> None:
         """Remove the nodes that are in the file no more, and domains without a folder."""
         known = virsh.domains()
@@ -255,19 +214,6 @@ class LibvirtDriver:
                 shutil.rmtree(folder)
             elif domain_name(self.folder, folder.name) not in known:
                 (folder / _XML).unlink(missing_ok=True)  # it is defined again
-
-    def _own_files(self, plan: Plan, common: Mapping[str, str]) -> None:
-        """Write what this machine's commands and Ansible read."""
-        texts = {f"nodes/{name}": text for name, text in common.items()}
-        texts["slurm.conf"] = booted.host_conf(plan, self.folder / "run" / "munge.socket")
-        texts["known_hosts"] = keys.known_hosts(self.folder, plan)
-        texts["addresses.json"] = json.dumps({n.name: n.ip for n in plan.nodes}, indent=1) + "\n"
-        for name, text in texts.items():
-            path = self.folder / "etc" / name
-            if not path.exists() or path.read_text() != text:
-                write_whole(path, text)
-        for name in ("jwt.key", "munge.key"):
-            (self.folder / "etc" / "keys" / name).chmod(0o400)
 
     def _prepare(
         self,

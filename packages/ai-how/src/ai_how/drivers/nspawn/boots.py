@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ai_how.drivers.nspawn.contents import STORAGE_DATA
 from ai_how.drivers.nspawn.machine import FUSE, Boot
 from ai_how.plan.nodes import Node
 from ai_how.plan.plan import Plan
@@ -21,10 +22,9 @@ def boot_of(plan: Plan, node: Node, folder: Path, bridge: str) -> Boot:
         data = folder / "data"
         binds.append((str(data / "mysql"), "/var/lib/mysql", False))
         binds.append((str(data / "slurmctld"), "/var/lib/slurm/slurmctld", False))
-        if plan.storage == "seaweedfs":
-            store = data / "seaweedfs"
-            store.mkdir(exist_ok=True)
-            binds.append((str(store), "/var/lib/seaweedfs", False))
+        for name, place in STORAGE_DATA[plan.storage].items():
+            (data / name).mkdir(exist_ok=True)
+            binds.append((str(data / name), place, False))
     return Boot(
         node=node.name,
         root=folder / "nodes" / node.name / "root",

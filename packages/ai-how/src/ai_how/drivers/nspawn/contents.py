@@ -21,7 +21,25 @@ UNITS = {
     "compute": ("munge.service", "slurmd.service", "ssh.service"),
 }
 DATABASE_UNITS = ("mariadb.service", "slurmdbd.service")
-
+# What serves the shared storage on the controller, and what every node has of it, by backend.
+STORAGE_UNITS = {
+    "host": ((), ()),
+    "seaweedfs": (("seaweedfs.service",), ("seaweedfs-mount.service",)),
+    "glusterfs": (("glusterd.service",), ("shared-mount.service",)),
+    "nfs": (("nfs-server.service",), ("shared-mount.service",)),
+    "beegfs": (
+        ("beegfs-mgmtd.service", "beegfs-meta.service", "beegfs-storage.service"),
+        ("beegfs-helperd.service", "beegfs-client.service"),
+    ),
+}
+# What of it is to outlast the controller's root: a name, and where it is in the node.
+STORAGE_DATA = {
+    "host": {},
+    "seaweedfs": {"seaweedfs": "/var/lib/seaweedfs"},
+    "glusterfs": {"glusterd": "/var/lib/glusterd", "brick": "/var/lib/glusterfs-brick"},
+    "nfs": {"nfs": "/srv/shared"},
+    "beegfs": {"beegfs": "/var/lib/beegfs"},
+}
 
 # slurmctld(8) gives up where it has never seen its database and that does not answer yet.
 WAITS_FOR_DATABASE = """\
@@ -103,10 +121,8 @@ def units(plan: Plan, node: Node) -> tuple[str, ...]:
 def services(plan: Plan, node: Node) -> list[str]:
     """Return the services of a node that the playbook sets up, as the cluster's file asks."""
     head = node.role == "controller"
-    found = []
-    if plan.storage == "seaweedfs":
-        found += ["seaweedfs.service"] if head else []
-        found += ["seaweedfs-mount.service"]
+    serving, mounting = STORAGE_UNITS[plan.storage]
+    found = [*(serving if head else ()), *mounting]
     if "rest" in plan.services and head:
         found.append("slurmrestd.service")
     if "monitoring" in plan.services:

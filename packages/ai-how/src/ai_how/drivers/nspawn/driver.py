@@ -12,17 +12,18 @@ import contextlib
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from ai_how.drivers.base import DriverError, Say
+from ai_how.drivers.booted import BootedNodes
 from ai_how.drivers.inventory import inventory_of
 from ai_how.drivers.munge import end_munged, munge_faults, run_munged
 from ai_how.drivers.nspawn import contents, disk, health, keys, lasting, root
 from ai_how.drivers.nspawn.boots import boot_of
+from ai_how.drivers.nspawn.cgroups import remove_group
 from ai_how.drivers.nspawn.limits import refuse_too_many
 from ai_how.drivers.nspawn.machine import (
     FUSE,
@@ -33,32 +34,26 @@ from ai_how.drivers.nspawn.machine import (
     inside,
     machine_name,
     machines_of,
+    said_in,
 )
 from ai_how.drivers.nspawn.mounts import lower_of, unmount_below
 from ai_how.drivers.nspawn.network import make_bridge, remove_bridge, until_unplugged
 from ai_how.drivers.nspawn.record import Record, read_record, write_record
 from ai_how.drivers.nspawn.requirements import lacks, probe
-from ai_how.drivers.ready import refuse_ended, until_ready
 from ai_how.images import build, store
 from ai_how.images.recipe import recipe
 from ai_how.plan.nodes import Node
 from ai_how.plan.plan import Plan
 from ai_how.slurm.commands import SlurmError, resume, set_down
-from ai_how.slurm.conf import JOB_RECORD
 
 _AT_ONCE = 8
 _READY_S, _READY_EACH_S = 90.0, 5.0
 
 
-class NspawnDriver:
-    """The booted nodes of one cluster. `folder` holds all that is theirs but the bridge."""
+class NspawnDriver(BootedNodes):
+    """Nodes in containers of systemd-nspawn."""
 
     name = "nspawn"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.conf = folder / "etc" / "slurm.conf"
-        self.nodes = folder / "nodes"
 
     def missing(self) -> list[str]:
         """Return what this machine lacks, each with its remedy."""
@@ -66,18 +61,6 @@ class NspawnDriver:
             return found
         why = probe()
         return [why] if why else []
-
-    def environment(self) -> Mapping[str, str]:
-        """Return the environment in which this machine's SLURM commands speak to the cluster."""
-        return {**os.environ, "SLURM_CONF": str(self.conf)}
-
-    def running(self) -> dict[str, int]:
-        """Return the systemd-nspawn of each node that is up, the controller's as `controller`."""
-        head = read_record(self.folder).controller
-        return {
-            "controller" if name == head else name: machine.pids[0]
-            for name, machine in machines_of(self.folder).items()
-        }
 
     def up(self, plan: Plan, off: Sequence[str], say: Say) -> None:
         """Make all that the plan wants, and start every node but `off`. Raises DriverError."""
@@ -112,20 +95,14 @@ class NspawnDriver:
         if roomy:
             with contextlib.suppress(SlurmError):  # those that failed jobs for want of space
                 resume(roomy, self.environment())
-        until_ready(
+        self._until_ready(
             plan,
+            on,
             off,
-            self.environment(),
             say,
-            self.folder / "log",
-            check=partial(
-                refuse_ended,
-                time.monotonic(),
-                [node.name for node in on],
-                partial(machines_of, self.folder),
-                self.folder / "log",
-            ),
             limit_s=_READY_S + _READY_EACH_S * len(on),
+            pause_s=0.05,
+            silent_s=10.0,
         )
 
     def stop(self, names: Sequence[str]) -> None:
@@ -136,11 +113,11 @@ class NspawnDriver:
 
     def down(self) -> None:
         """Shut all nodes down, the controller first: it saves the queue with its jobs running."""
-        head = read_record(self.folder).controller
+        head = self._controller()
         machines = machines_of(self.folder)
         end_machines([machine for name, machine in machines.items() if name == head])
         end_machines([m for name, m in machines.items() if name != head], limit_s=10)
-        self._unplug(machines)
+        self._clear(machines)
         end_munged(self.folder)
         unmount_below(self.folder)
 
@@ -148,7 +125,7 @@ class NspawnDriver:
         """End every node at once, and remove mounts and the bridge."""
         machines = machines_of(self.folder)
         end_machines(machines.values(), at_once=True)
-        self._unplug(machines)
+        self._clear([folder.name for folder in self._node_folders()])
         end_munged(self.folder)
         unmount_below(self.folder)
         bridge = read_record(self.folder).bridge
@@ -209,19 +186,14 @@ class NspawnDriver:
         key = keys.private_key(self.folder)
         return ["ssh", "-i", str(key), *keys.ssh_options(self.folder), f"root@{address}"]
 
-    def job_record(self, plan: Plan) -> Path:
-        """Return the file in which the controller records jobs that ended."""
-        return self.folder / "log" / plan.controller.name / JOB_RECORD
+    def _controller(self) -> str:
+        return read_record(self.folder).controller
 
-    def logs(self, node: str) -> list[Path]:
-        """Return the log files of a node; `controller` has slurmctld's and slurmdbd's."""
-        log = self.folder / "log"
-        name = read_record(self.folder).controller if node == "controller" else node
-        own = ("slurmctld", "slurmdbd") if node == "controller" else (f"slurmd-{node}",)
-        return [log / f"console-{name}.log", *[log / name / f"{part}.log" for part in own]]
+    def _processes(self) -> dict[str, int]:
+        return {name: machine.pids[0] for name, machine in machines_of(self.folder).items()}
 
-    def _owner(self) -> str:
-        return f"ai-how {self.folder}"
+    def _printed_in(self, node: str, command: Sequence[str]) -> str:
+        return said_in(self._machine(node), command).stdout
 
     def _host_environment(self) -> dict[str, str]:
         return {**NODE_ENVIRONMENT, "HOME": "/"}
@@ -258,9 +230,6 @@ class NspawnDriver:
         unmount_below(folder)
         root.forget_changes(folder)
 
-    def _node_folders(self) -> list[Path]:
-        return sorted(self.nodes.iterdir()) if self.nodes.is_dir() else []
-
     def _forget_strangers(self, names: set[str]) -> None:
         """Remove the nodes that are in the file no more."""
         for folder in self._node_folders():
@@ -272,11 +241,14 @@ class NspawnDriver:
     def _away_with(self, names: set[str]) -> None:
         machines = {k: m for k, m in machines_of(self.folder).items() if k in names}
         end_machines(machines.values(), at_once=True)
-        self._unplug(machines)
+        self._clear(machines)
 
-    def _unplug(self, names: Mapping[str, object] | Sequence[str]) -> None:
+    def _clear(self, names: Iterable[str]) -> None:
+        """Wait until what the kernel had of nodes that ended is gone: cables, control groups."""
         for name in names:
-            until_unplugged(f"vb-{machine_name(self.nodes / name / 'root')}")
+            machine = machine_name(self.nodes / name / "root")
+            until_unplugged(f"vb-{machine}")
+            remove_group(machine)
 
     def _make_room(self, nodes: Sequence[Node], tree: Path, say: Say) -> list[str]:
         """Mount the roots of nodes; return those of compute nodes that were full and are not.

@@ -18,8 +18,11 @@ from pathlib import Path
 
 from ai_how.drivers.base import DriverError
 from ai_how.drivers.daemons import commands, end, lives
+from ai_how.drivers.nspawn.cgroups import make_group
 
 FUSE = "/dev/fuse"
+# Joins the groups whose files are named before the dashes, and becomes the command behind them.
+_JOIN = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit; shift; done; shift; exec "$@"'
 _PROC = Path("/proc")
 _HALT = signal.SIGRTMIN + 4  # to systemd(1): power off
 
@@ -79,13 +82,15 @@ def machine_name(root: Path) -> str:
 
 def boot(wanted: Boot) -> None:
     """Start a node; it outlives this command."""
+    name = machine_name(wanted.root)
     command = [
+        *["sh", "-c", _JOIN, "sh", *map(str, make_group(name)), "--"],
         *["setsid", "--fork"],
         "systemd-nspawn",
         "--quiet",
         "--boot",
         f"--directory={wanted.root}",
-        f"--machine={machine_name(wanted.root)}",
+        f"--machine={name}",
         f"--hostname={wanted.node}",
         f"--network-bridge={wanted.bridge}",
         "--register=no",

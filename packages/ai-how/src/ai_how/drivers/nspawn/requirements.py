@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ai_how.drivers.daemons import PROGRAM_PATH
+from ai_how.drivers.nspawn import cgroups
 from ai_how.drivers.nspawn.root import overlay_options
 from ai_how.plan.ability import nspawn_lacks
 
@@ -44,6 +45,8 @@ def lacks(folder: Path) -> list[str]:
         for program, package in PROGRAMS.items()
         if shutil.which(program, path=PROGRAM_PATH) is None
     ]
+    if why := cgroups.missing():
+        found.append(why)
     if not re.fullmatch(r"[\w./+-]+", str(folder)) or len(str(folder)) > 80:
         found.append(
             f"{folder} is too long, or holds a character that mounts and sockets cannot take; "
