@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ase import Atoms
@@ -21,12 +23,32 @@ from pyacemaker.dynamics.kmc.eon.inputs import (
     positions_text,
 )
 from pyacemaker.dynamics.kmc.eon.installation import Installation
-from pyacemaker.dynamics.kmc.eon.results import current_of, hops_of, searches_of, states_of
-from pyacemaker.dynamics.kmc.table import FILE_NAME, StateTable, structure_from, structure_text
+from pyacemaker.dynamics.kmc.eon.results import (
+    current_of,
+    current_state,
+    hops_made,
+    hops_of,
+    processes_of,
+    searches_made,
+    searches_of,
+    searches_started,
+    states_of,
+)
+from pyacemaker.dynamics.kmc.table import (
+    FILE_NAME,
+    StateTable,
+    TableError,
+    structure_from,
+    structure_text,
+)
 from pyacemaker.files import write_whole
-from pyacemaker.process import run_program
+from pyacemaker.process import Finished, run_program
 
 _LOG = "eon.log"
+_MARK = "walk"
+_HALTED = "halted"
+_ENOUGH = "as many searches as one state may have"
+_LOST = "its searches end without results; see jobs/scratch/*/stderr.dat in its folder"
 
 
 class EONKMC:
@@ -51,38 +73,23 @@ class EONKMC:
         ------
         DynamicsError
             If EON ended without a single result, or a file of its is damaged.
+        TableError
+            If another walk was begun in `workdir`.
         """
         begun = time.monotonic()
         start, before_s = _start(request)
         order = order_of(start)
         folder = _folder(request, workdir, start)
         with ForceServer(start, order, request.landscape) as forces:
-            text = config_text(
-                request.settings, request.seed, self._installation.client, forces.program
-            )
-            write_whole(folder / CONFIG, text)
-            told = 0
-
-            def watch(pid: int) -> str | None:
-                nonlocal told
-                made = _made(folder)
-                if made > told:
-                    told = made
-                    progress(made, request.settings.events, f"{_searched(folder)} searches")
-                return "halted" if forces.halt or forces.error else None
-
-            done = run_program(
-                [self._installation.server, "-C", CONFIG],
-                cwd=folder,
-                stdout=folder / _LOG,
-                timeout_s=request.timeout_s,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-                watch=watch,
-            )
+            walk = _Walk(self._installation, request, folder, forces, progress)
+            done = walk.go()
         if forces.error is not None:
             raise DynamicsError(f"EON's walk stopped: {forces.error}") from forces.error
         states = states_of(folder, start, order, request.landscape.name)
-        hops = hops_of(folder, states, request.landscape.name)
+        hops = [
+            replace(hop, time_s=before_s + hop.time_s)
+            for hop in hops_of(folder, states, request.landscape.name)
+        ]
         searches = [
             one
             for path in sorted((folder / "states").glob("[0-9]*"), key=lambda p: int(p.name))
@@ -104,9 +111,10 @@ class EONKMC:
             )
             if not searches and not done.timed_out:
                 raise DynamicsError(f"{message}{_last_words(folder / _LOG)}")
-        time_s = before_s + (hops[-1].time_s if hops else 0.0)
+        time_s = hops[-1].time_s if hops else before_s
         path = workdir / FILE_NAME
         with StateTable(path) as table:
+            table.set_fact("digest", digest_of(request))
             for state in states:
                 table.save_state(state)
             for hop in hops:
@@ -124,7 +132,94 @@ class EONKMC:
             engine=self.name,
             message=message,
             wall_s=time.monotonic() - begun,
+            warnings=tuple(walk.warnings),
         )
+
+
+class _Walk:
+    """One walk in EON's folder: eon-server, run until all hops are made."""
+
+    def __init__(
+        self,
+        installation: Installation,
+        request: KMCRequest,
+        folder: Path,
+        forces: ForceServer,
+        progress: Progress,
+    ) -> None:
+        self._installation = installation
+        self._request = request
+        self._settings = request.settings
+        self._folder = folder
+        self._forces = forces
+        self._progress = progress
+        self._deadline = None if request.timeout_s is None else time.monotonic() + request.timeout_s
+        self._lost_before = searches_started(folder) - searches_made(folder)
+        self.warnings: list[str] = []
+
+    def go(self) -> Finished:
+        """Run EON to the end, a halt or a failure, and return how it ended.
+
+        Where a state has had the most searches it may have, one hop is made by the processes
+        that are known, as the built-in engine does; EON itself would search on for ever.
+        """
+        done = Finished(0, 0.0, timed_out=False)
+        while (left := self._settings.events - hops_made(self._folder)) > 0:
+            done = self._server(left, self._settings.confidence)
+            state = current_state(self._folder)
+            if done.stopped != _ENOUGH or processes_of(self._folder, state) == 0:
+                break
+            self.warnings.append(
+                f"state {state} is known at a confidence below {self._settings.confidence:g} "
+                f"after {searches_made(self._folder, state)} searches"
+            )
+            before = hops_made(self._folder)
+            done = self._server(1, 0.0)
+            if hops_made(self._folder) == before:
+                break
+        return done
+
+    def _server(self, steps: int, confidence: float) -> Finished:
+        text = config_text(
+            self._settings,
+            self._request.seed,
+            self._installation.client,
+            self._forces.program,
+            steps=steps,
+            confidence=confidence,
+        )
+        write_whole(self._folder / CONFIG, text)
+        left_s = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        return run_program(
+            [self._installation.server, "-C", CONFIG],
+            cwd=self._folder,
+            stdout=self._folder / _LOG,
+            timeout_s=left_s,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            watch=self._watch(limited=confidence > 0),
+        )
+
+    def _watch(self, *, limited: bool) -> Callable[[int], str | None]:
+        told = ""
+        most = self._settings.max_searches
+
+        def watch(_: int) -> str | None:
+            nonlocal told
+            made = searches_made(self._folder)
+            state = current_state(self._folder)
+            here = searches_made(self._folder, state)
+            text = f"state {state}: {processes_of(self._folder, state)} processes, search {here}"
+            if text != told:
+                told = text
+                self._progress(hops_made(self._folder), self._settings.events, text)
+            if self._forces.halt or self._forces.error:
+                return _HALTED
+            if searches_started(self._folder) - made - self._lost_before > most:
+                return _LOST
+            # One more than it may have: with the last it may have become known well enough.
+            return _ENOUGH if limited and here > most else None
+
+        return watch
 
 
 def _start(request: KMCRequest) -> tuple[Atoms, float]:
@@ -140,29 +235,23 @@ def _start(request: KMCRequest) -> tuple[Atoms, float]:
 def _folder(request: KMCRequest, workdir: Path, start: Atoms) -> Path:
     """Return EON's folder: this walk's own as it stands, or a new one with its start."""
     folder = workdir / "eon"
-    mark = folder / "walk"
+    mark, table = folder / _MARK, workdir / FILE_NAME
     digest = digest_of(request)
     if mark.exists() and mark.read_text() == digest:
+        (folder / "lockfile").unlink(missing_ok=True)  # of a server that was killed
         return folder
+    if request.table is None and (mark.exists() or table.exists()):
+        raise TableError(
+            f"{workdir} holds another walk (its structure, potential, engine, settings or seed "
+            "differ): name another folder, or remove it"
+        )
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     write_whole(folder / POSITIONS, positions_text(start))
     write_whole(mark, digest)
-    (workdir / FILE_NAME).unlink(missing_ok=True)
+    table.unlink(missing_ok=True)
     return folder
-
-
-def _made(folder: Path) -> int:
-    path = folder / "dynamics.txt"
-    return max(0, len(path.read_text().splitlines()) - 2) if path.exists() else 0
-
-
-def _searched(folder: Path) -> int:
-    return sum(
-        max(0, len(path.read_text().splitlines()) - 2)
-        for path in (folder / "states").glob("*/search_results.txt")
-    )
 
 
 def _last_words(log: Path) -> str:
