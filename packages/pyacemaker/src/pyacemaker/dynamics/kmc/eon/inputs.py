@@ -89,6 +89,7 @@ def config_text(
             "opt_method": "lbfgs",
             "converged_force": settings.fmax_eV_per_A,
             "max_iterations": settings.max_steps,
+            "convergence_metric": "max_atom",
             "max_move": 0.1,
         },
         "Saddle Search": {
@@ -103,9 +104,13 @@ def config_text(
         },
         "Dimer": {"converged_angle": _TURNED_deg, "rotations_max": _MOST_TURNS},
         "Structure Comparison": {"distance_difference": settings.same_A},
+        # All free atoms vibrate, as in the built-in engine; EON's own choice is those that move.
         "Prefactor": {
             "default_value": 0 if settings.prefactor_THz is None else settings.prefactor_THz * _THz,
+            "filter_scheme": "fraction",
+            "filter_fraction": 1.0,
         },
+        "Hessian": {"fd_scheme": "central"},
     }
     parser = configparser.ConfigParser()
     parser.read_dict(
