@@ -229,7 +229,10 @@ def build_eon(
     from pyacemaker.parts.sources import PartError  # noqa: PLC0415
 
     try:
-        path = build(lambda text: stderr.print(text, markup=False, highlight=False), jobs=jobs)
+        path = build(
+            lambda text: stderr.print(text, markup=False, highlight=False, soft_wrap=True),
+            jobs=jobs,
+        )
     except PartError as error:
         raise refuse(str(error), code=1) from error
     except KeyboardInterrupt:

@@ -44,7 +44,7 @@ def walked(
 ) -> tuple[KMCResult, Landscape]:
     """One hop of an aluminium adatom on (100), from a state that a few searches tell of."""
     settings = KMCSettings(
-        temperature_K=300, engine="eon", events=1, max_searches=3, max_barrier_eV=1.2
+        temperature_K=300, engine="eon", events=1, max_searches=1, max_barrier_eV=1.2
     )
     landscape = Landscape(EMT(), "emt")
     request = KMCRequest(slab("Al", (2, 2, 3)), landscape, settings, seed=1, timeout_s=240)

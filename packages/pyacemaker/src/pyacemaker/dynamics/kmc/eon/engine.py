@@ -33,7 +33,10 @@ from pyacemaker.dynamics.kmc.eon.results import (
     searches_of,
     searches_started,
     states_of,
+    structure_of,
 )
+from pyacemaker.dynamics.kmc.geometry import Indices
+from pyacemaker.dynamics.kmc.landscape import LostSearchError, UncertainError
 from pyacemaker.dynamics.kmc.table import (
     FILE_NAME,
     StateTable,
@@ -79,12 +82,20 @@ class EONKMC:
         begun = time.monotonic()
         start, before_s = _start(request)
         order = order_of(start)
-        folder = _folder(request, workdir, start)
-        with ForceServer(start, order, request.landscape) as forces:
-            walk = _Walk(self._installation, request, folder, forces, progress)
-            done = walk.go()
-        if forces.error is not None:
-            raise DynamicsError(f"EON's walk stopped: {forces.error}") from forces.error
+        folder = _folder(request, workdir)
+        warnings: list[str] = []
+        done = Finished(0, 0.0, timed_out=False)
+        try:
+            start = _begun(request, folder, start, order)
+        except UncertainError as met:
+            halt: UncertainError | None = met
+        else:
+            with ForceServer(start, order, request.landscape) as forces:
+                walk = _Walk(self._installation, request, folder, forces, progress)
+                done, warnings = walk.go(), walk.warnings
+            if forces.error is not None:
+                raise DynamicsError(f"EON's walk stopped: {forces.error}") from forces.error
+            halt = forces.halt
         states = states_of(folder, start, order, request.landscape.name)
         hops = [
             replace(hop, time_s=before_s + hop.time_s)
@@ -96,9 +107,9 @@ class EONKMC:
             for one in searches_of(path)
         ]
         current = current_of(folder, start, order)
-        if forces.halt is not None:
-            status, frame = "halted", forces.halt.frame
-            message = f"gamma {forces.halt.gamma:.3g} exceeds {request.landscape.gamma_halt:g} "
+        if halt is not None:
+            status, frame = "halted", halt.frame
+            message = f"gamma {halt.gamma:.3g} exceeds {request.landscape.gamma_halt:g} "
             message += f"after {len(hops)} hops, in EON's searches"
         elif len(hops) >= request.settings.events:
             status, message, frame = "completed", "", current
@@ -132,7 +143,7 @@ class EONKMC:
             engine=self.name,
             message=message,
             wall_s=time.monotonic() - begun,
-            warnings=tuple(walk.warnings),
+            warnings=tuple(warnings),
         )
 
 
@@ -232,8 +243,8 @@ def _start(request: KMCRequest) -> tuple[Atoms, float]:
     return (structure_from(current) if current else request.atoms), time_s
 
 
-def _folder(request: KMCRequest, workdir: Path, start: Atoms) -> Path:
-    """Return EON's folder: this walk's own as it stands, or a new one with its start."""
+def _folder(request: KMCRequest, workdir: Path) -> Path:
+    """Return EON's folder: this walk's own as it stands, or a new one."""
     folder = workdir / "eon"
     mark, table = folder / _MARK, workdir / FILE_NAME
     digest = digest_of(request)
@@ -248,10 +259,26 @@ def _folder(request: KMCRequest, workdir: Path, start: Atoms) -> Path:
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    write_whole(folder / POSITIONS, positions_text(start))
     write_whole(mark, digest)
     table.unlink(missing_ok=True)
     return folder
+
+
+def _begun(request: KMCRequest, folder: Path, start: Atoms, order: Indices) -> Atoms:
+    """Return the minimum the walk begins in, written for EON where that is not done yet.
+
+    EON takes the structure it is given for its first state, relaxed or not. Raises
+    UncertainError where gamma is too large on the way, DynamicsError where there is no minimum.
+    """
+    path = folder / POSITIONS
+    if not path.exists():
+        settings = request.settings
+        try:
+            start, _ = request.landscape.relaxed(start, settings.fmax_eV_per_A, settings.max_steps)
+        except LostSearchError as lost:
+            raise DynamicsError(f"the walk's structure has no minimum near it: {lost}") from lost
+        write_whole(path, positions_text(start))
+    return structure_of(path, start, order)
 
 
 def _last_words(log: Path) -> str:

@@ -42,7 +42,7 @@ def states_of(folder: Path, start: Atoms, order: Indices, potential: str) -> lis
         energy = info.get("reactant energy")
         if energy is None:
             continue  # not one search from it has come back
-        atoms = _structure(path / "reactant.con", start, order)
+        atoms = structure_of(path / "reactant.con", start, order)
         rows = _rows(path / "processtable", 1)
         searches = searches_of(path)
         found.append(
@@ -67,8 +67,8 @@ def _mechanism(
 ) -> Mechanism:
     name, barrier = row[0], float(row[6])
     data = state / "procdata"
-    saddle = _structure(data / f"saddle_{name}.con", atoms, order)
-    product = _structure(data / f"product_{name}.con", atoms, order)
+    saddle = structure_of(data / f"saddle_{name}.con", atoms, order)
+    product = structure_of(data / f"product_{name}.con", atoms, order)
     mode = np.zeros((len(atoms), 3))
     mode[order] = _vectors(data / f"mode_{name}.dat", len(atoms))
     return Mechanism(
@@ -150,7 +150,7 @@ def hops_of(folder: Path, states: list[State], potential: str) -> list[Hop]:
 def current_of(folder: Path, start: Atoms, order: Indices) -> Atoms:
     """Return the structure the walk stands at: the product of the last hop, else its start."""
     reactant = folder / "states" / str(current_state(folder)) / "reactant.con"
-    return _structure(reactant, start, order) if reactant.exists() else start.copy()
+    return structure_of(reactant, start, order) if reactant.exists() else start.copy()
 
 
 # ---- counts, while EON works
@@ -198,7 +198,7 @@ def _hop_lines(folder: Path) -> list[str]:
 # ---- files
 
 
-def _structure(path: Path, like: Atoms, order: Indices) -> Atoms:
+def structure_of(path: Path, like: Atoms, order: Indices) -> Atoms:
     """Read a .con file into the order, periodicity and constraints of `like`."""
     try:
         with path.open() as stream:
