@@ -77,9 +77,8 @@ def test_without_eon_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_config_says_what_the_settings_say() -> None:
     parser = configparser.ConfigParser()
-    text = config_text(
-        SETTINGS, 2**40 + 3, "/a/eonclient", Path("/a b/ext_pot"), steps=4, confidence=0.7
-    )
+    client, forces = "/a/eonclient", Path("/a b/ext_pot")
+    text = config_text(SETTINGS, 2**40 + 3, client, forces, free_atoms=9, steps=4, confidence=0.7)
     parser.read_string(text)
     assert parser["Main"]["job"] == "akmc"
     assert parser.getfloat("Main", "temperature") == 300
@@ -88,7 +87,7 @@ def test_config_says_what_the_settings_say() -> None:
     assert parser.getfloat("AKMC", "confidence") == 0.7
     assert parser["Potential"]["ext_pot_path"] == "/a b/ext_pot"
     assert parser.getfloat("Prefactor", "default_value") == 5e12
-    assert parser.getfloat("Saddle Search", "max_energy") == SETTINGS.max_barrier_eV
+    assert parser.getfloat("Saddle Search", "max_energy") > SETTINGS.max_barrier_eV
 
 
 def test_positions_are_grouped_by_element_and_keep_what_is_held(
@@ -285,6 +284,44 @@ def test_hops_that_are_made_are_not_made_again(
     again = installed("exit 1\n").run(request, tmp_path / "walk", quiet)
     assert again.status == "completed"
     assert again.hops == first.hops
+
+
+def test_barriers_above_the_limit_are_left_out_but_for_the_way_that_was_taken(
+    start: Atoms, installed: Callable[[str], EONKMC], tmp_path: Path
+) -> None:
+    low = SETTINGS.model_copy(update={"max_barrier_eV": 0.2})
+    request = KMCRequest(start, Landscape(EMT(), "emt"), low, seed=1)
+    result = installed(f"cp -r {RECORDED}/* .\n").run(request, tmp_path / "walk", quiet)
+    assert [len(state.mechanisms) for state in result.states] == [1, 0]
+    (hop,) = result.hops
+    assert result.states[0].mechanisms[0].number == hop.mechanism
+
+
+def test_eon_begins_in_a_minimum(
+    start: Atoms, installed: Callable[[str], EONKMC], tmp_path: Path
+) -> None:
+    """It takes what it is given for its first state, relaxed or not."""
+    engine = installed(f"cp -r {RECORDED}/dynamics.txt {RECORDED}/states .\n")
+    request = KMCRequest(start, Landscape(EMT(), "emt"), SETTINGS, seed=1)
+    engine.run(request, tmp_path / "walk", quiet)
+    with (tmp_path / "walk" / "eon" / "pos.con").open() as stream:
+        given = read_eon(stream)
+    given.pbc = True  # the format does not tell
+    given.calc = EMT()
+    assert np.abs(given.get_forces()).max() < SETTINGS.fmax_eV_per_A
+    start.calc = EMT()
+    assert np.abs(start.get_forces()).max() > 10 * SETTINGS.fmax_eV_per_A
+
+
+def test_gamma_is_watched_on_the_way_to_the_first_minimum(
+    cu: Potential, installed: Callable[[str], EONKMC], tmp_path: Path
+) -> None:
+    crystal = bulk("Cu", "fcc", 3.6, cubic=True) * (2, 2, 2)
+    crystal.positions[5] += 1.2
+    request = KMCRequest(crystal, Landscape(cu.calculator(), "cu", 5.0), SETTINGS, seed=1)
+    result = installed("exit 1\n").run(request, tmp_path / "walk", quiet)
+    assert result.status == "halted"
+    assert result.frame.get_array("gamma").max() > 5
 
 
 def test_a_folder_with_another_walk_is_refused(

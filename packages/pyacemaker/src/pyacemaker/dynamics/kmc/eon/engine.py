@@ -35,10 +35,12 @@ from pyacemaker.dynamics.kmc.eon.results import (
     states_of,
     structure_of,
 )
-from pyacemaker.dynamics.kmc.geometry import Indices
+from pyacemaker.dynamics.kmc.geometry import Indices, free_atoms
 from pyacemaker.dynamics.kmc.landscape import LostSearchError, UncertainError
 from pyacemaker.dynamics.kmc.table import (
     FILE_NAME,
+    Hop,
+    State,
     StateTable,
     TableError,
     structure_from,
@@ -101,6 +103,7 @@ class EONKMC:
             replace(hop, time_s=before_s + hop.time_s)
             for hop in hops_of(folder, states, request.landscape.name)
         ]
+        states = _below(states, hops, request.settings.max_barrier_eV)
         searches = [
             one
             for path in sorted((folder / "states").glob("[0-9]*"), key=lambda p: int(p.name))
@@ -196,6 +199,7 @@ class _Walk:
             self._request.seed,
             self._installation.client,
             self._forces.program,
+            free_atoms=len(free_atoms(self._request.atoms)),
             steps=steps,
             confidence=confidence,
         )
@@ -279,6 +283,22 @@ def _begun(request: KMCRequest, folder: Path, start: Atoms, order: Indices) -> A
             raise DynamicsError(f"the walk's structure has no minimum near it: {lost}") from lost
         write_whole(path, positions_text(start))
     return structure_of(path, start, order)
+
+
+def _below(states: list[State], hops: list[Hop], limit_eV: float) -> list[State]:
+    """Leave out barriers above the limit, but for those a hop went over."""
+    taken = {(hop.state, hop.mechanism) for hop in hops}
+    return [
+        replace(
+            state,
+            mechanisms=tuple(
+                one
+                for one in state.mechanisms
+                if one.barrier_eV <= limit_eV or (state.number, one.number) in taken
+            ),
+        )
+        for state in states
+    ]
 
 
 def _last_words(log: Path) -> str:

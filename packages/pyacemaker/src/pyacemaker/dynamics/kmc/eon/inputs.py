@@ -17,12 +17,15 @@ from ase.io.eon import write_eon
 
 from pyacemaker.dynamics.base import DynamicsError
 from pyacemaker.dynamics.kmc.geometry import Indices
+from pyacemaker.dynamics.kmc.prefactor import MOST_ATOMS, MOVES_A, SURROUNDINGS_A
 from pyacemaker.dynamics.kmc.settings import KMCSettings
 
 CONFIG, POSITIONS = "config.ini", "pos.con"
 _SEED_LIMIT = 2**31 - 1
 _THz = 1e12
 _TURNED_deg, _MOST_TURNS = 1.0, 30
+# EON ends a climb above its limit of the barrier, where a displacement may well begin.
+_PUSHED_eV = 5.0
 
 
 def order_of(atoms: Atoms) -> Indices:
@@ -52,6 +55,7 @@ def config_text(
     client: str,
     force_program: Path,
     *,
+    free_atoms: int,
     steps: int,
     confidence: float,
 ) -> str:
@@ -98,17 +102,19 @@ def config_text(
             "displace_least_coordinated_weight": 1.0,
             "displace_radius": settings.radius_A,
             "displace_magnitude": settings.displacement_A,
-            "max_energy": settings.max_barrier_eV,
+            "max_energy": settings.max_barrier_eV + _PUSHED_eV,
             "max_iterations": settings.max_steps,
             "converged_force": settings.fmax_eV_per_A,
         },
         "Dimer": {"converged_angle": _TURNED_deg, "rotations_max": _MOST_TURNS},
         "Structure Comparison": {"distance_difference": settings.same_A},
-        # All free atoms vibrate, as in the built-in engine; EON's own choice is those that move.
+        # The atoms of the built-in engine vibrate: all that are free, or those near what moves.
         "Prefactor": {
             "default_value": 0 if settings.prefactor_THz is None else settings.prefactor_THz * _THz,
-            "filter_scheme": "fraction",
+            "filter_scheme": "fraction" if free_atoms <= MOST_ATOMS else "cutoff",
             "filter_fraction": 1.0,
+            "min_displacement": MOVES_A,
+            "within_radius": SURROUNDINGS_A,
         },
         "Hessian": {"fd_scheme": "central"},
     }

@@ -86,7 +86,10 @@ def _mechanism(
 
 
 def searches_of(state: Path) -> list[Search]:
-    """Return how the searches from a state ended: ``new``, ``again``, or EON's own words."""
+    """Return how the searches from a state ended: ``new``, ``again``, or EON's own words.
+
+    Their evaluations are as EON counts them: without those that turn the dimer.
+    """
     found = []
     for number, row in enumerate(_lines(state / "search_results.txt")[2:]):
         parts = row.split(maxsplit=7)
