@@ -14,8 +14,11 @@ from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc100
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
+from ase.io import write
 from ase.io.eon import read_eon
+from typer.testing import CliRunner
 
+from pyacemaker.cli.app import app
 from pyacemaker.dynamics.base import DynamicsError
 from pyacemaker.dynamics.kmc.base import KMCRequest
 from pyacemaker.dynamics.kmc.choose import make_kmc
@@ -73,6 +76,20 @@ def test_without_eon_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         make_kmc(SETTINGS)
     with pytest.raises(DynamicsError, match=r"kmc\.engine: builtin"):
         make_kmc(SETTINGS.model_copy(update={"eon": str(tmp_path)}))
+
+
+def test_the_command_line_tells_it_too(
+    start: Atoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYACEMAKER_CACHE", str(tmp_path / "cache"))
+    write(tmp_path / "slab.traj", start)
+    words = ["kmc", str(tmp_path / "slab.traj"), "--calculator", "ase.calculators.emt.EMT"]
+    words += ["--workdir", str(tmp_path / "walk"), "--engine", "eon", "--eon", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert f"eon-server and eonclient not found in {tmp_path}" in done.output
+    assert "pyacemaker build-eon" in done.output
+    assert CliRunner().invoke(app, [*words, "--engine", "eno"]).exit_code == 2
 
 
 def test_config_says_what_the_settings_say() -> None:
