@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pyacemaker.parts import eon
+from pyacemaker.parts import debian, eon
+from pyacemaker.parts.debian import install_packages
 from pyacemaker.parts.environments import found_environment
 from pyacemaker.parts.eon import CLIENT, SERVER, build_eon, found_eon
 from pyacemaker.parts.eon_smoke_test import run_smoke_test
@@ -31,14 +32,15 @@ def test_another_system_is_refused_before_anything_is_done(empty_cache, monkeypa
     assert not empty_cache.exists()
 
 
-def test_without_root_the_packages_are_named(empty_cache, monkeypatch):
-    debian = {"ID": "debian", "VERSION_ID": "12"}
-    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: debian)
-    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(eon, "_missing_packages", lambda: ["gfortran", "libfmt-dev"])
-    monkeypatch.setattr(eon.os, "geteuid", lambda: 1000)
-    with pytest.raises(PartError, match=r"as root: apt-get install .* gfortran libfmt-dev$"):
-        build_eon()
+def test_without_root_the_packages_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(debian.os, "geteuid", lambda: 1000)
+    with pytest.raises(PartError, match=r"as root: apt-get install .* no-such-package$"):
+        install_packages(["dpkg", "no-such-package"], "building it", tmp_path / "log", print)
+
+
+def test_what_is_installed_is_not_installed_again(tmp_path):
+    install_packages(["dpkg"], "building it", tmp_path / "log", print)
+    assert not (tmp_path / "log").exists()
 
 
 def test_a_compile_error_names_the_line_and_the_log(empty_cache, monkeypatch, tmp_path):

@@ -18,12 +18,12 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from pyacemaker.files import cache_dir, locked, sha256_of, write_whole
+from pyacemaker.parts.debian import demand_debian_12, install_packages
 from pyacemaker.parts.environments import (
     Environment,
     EnvironmentSpec,
@@ -132,7 +132,6 @@ _SPEC = EnvironmentSpec(
 _READY = "READY.json"
 _LIMIT_S = 4 * 3600.0
 _CONFIGURE_LIMIT_S = 900.0
-_APT_LIMIT_S = 1800.0
 _BUILD_MB = 1000
 _TELL_S = 60.0
 _STEP = re.compile(r"^\[(\d+)/(\d+)\]", re.MULTILINE)
@@ -175,7 +174,7 @@ def build_eon(
     if (found := found_eon()) is not None:
         say(f"EON: already built ({found})")
         return found
-    _demand_debian_12()
+    demand_debian_12("EON", "with conda: conda install -c conda-forge eon")
     folder = _folder()
     try:
         with locked(folder.with_name(f"{folder.name}.lock")):
@@ -206,7 +205,7 @@ def _built(folder: Path, say: Say, jobs: int, timeout_s: float) -> Path:
             "some, or name another disk's folder in PYACEMAKER_CACHE"
         )
     say(f"EON 3.6.0: built once, about an hour on two cores, then kept in {folder}")
-    _install_debian_packages(folder, say)
+    install_packages(_DEBIAN, "building EON", folder / "apt.log", say)
     sources = unpacked(
         _SOURCES,
         lambda into: fetch_package("eon-akmc==3.6.0", _SOURCES.filename, into, say),
@@ -227,58 +226,6 @@ def _built(folder: Path, say: Say, jobs: int, timeout_s: float) -> Path:
     write_whole(folder / _READY, json.dumps(record, indent=2) + "\n")
     say(f"EON: built and tested in {wall_s / 60:.0f} min")
     return folder / "bin"
-
-
-# ---- what Debian has
-
-
-def _demand_debian_12() -> None:
-    try:
-        system = platform.freedesktop_os_release()
-    except OSError:
-        system = {}
-    named = f"{system.get('ID', platform.system())} {system.get('VERSION_ID', '')}".strip()
-    if named != "debian 12" or platform.machine() != "x86_64":
-        raise PartError(
-            f"EON is built on Debian 12 on x86_64, and this is {named} on {platform.machine()}; "
-            "with conda: conda install -c conda-forge eon"
-        )
-
-
-def _missing_packages() -> list[str]:
-    missing = []
-    for name in _DEBIAN:
-        shown = subprocess.run(
-            ["dpkg-query", "--show", "--showformat=${db:Status-Status}", name],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        if shown.stdout != "installed":
-            missing.append(name)
-    return missing
-
-
-def _install_debian_packages(folder: Path, say: Say) -> None:
-    missing = _missing_packages()
-    if not missing:
-        return
-    install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
-    if os.geteuid() != 0:
-        raise PartError(f"building EON takes Debian's packages; as root: {' '.join(install)}")
-    say(f"installing Debian's {', '.join(missing)}")
-    log = folder / "apt.log"
-    for command in (["apt-get", "update"], install):
-        done = run_program(
-            command,
-            cwd=folder,
-            stdout=log,
-            timeout_s=_APT_LIMIT_S,
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-        )
-        if done.returncode != 0:
-            raise PartError(f"{' '.join(command)}: {done.describe()}; its output: {log}")
 
 
 # ---- what Meson is told
