@@ -25,7 +25,8 @@ EMT = "elements: [Cu]\noracle: {code: ase, calculator: ase.calculators.emt.EMT}\
 
 def test_help_teaches_the_commands_and_the_exit_codes() -> None:
     shown = runner.invoke(app, ["--help"]).output
-    for word in ("init", "run", "status", "report", "build-plugin", "config", "Exit codes"):
+    told = ("init", "run", "status", "report", "build-plugin", "build-eon", "config", "Exit codes")
+    for word in told:
         assert word in shown
 
 

@@ -32,6 +32,7 @@ _COMMANDS = (
     "kmc",
     "serve",
     "build-plugin",
+    "build-eon",
     "config",
     "config show",
     "data",

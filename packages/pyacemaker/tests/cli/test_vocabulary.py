@@ -29,7 +29,7 @@ LETTERS = {
 }
 # What runs for minutes tells how far it is, and can be told not to.
 LONG = {
-    "pyacemaker": ("run", "converge", "kmc"),
+    "pyacemaker": ("run", "converge", "kmc", "build-eon"),
     "rootstock": ("build", "register"),
     "ai-how": ("up", "start", "configure", "image build"),
     "esper": ("train",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from pyacemaker.parts.sources import (
     apt_sites,
     extract,
     fetch_debian_source,
-    fetch_sdist,
+    fetch_package,
     index_settings,
     unpacked,
 )
@@ -175,16 +176,40 @@ def test_sdist_from_a_folder_of_links(no_settings, monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "index").as_uri())
     monkeypatch.setenv("PIP_FIND_LINKS", str(links))
     (tmp_path / "into").mkdir()
-    got = fetch_sdist("thing==1.0rc1", "thing-1.0rc1.tar.gz", tmp_path / "into", lambda _: None)
+    got = fetch_package("thing==1.0rc1", "thing-1.0rc1.tar.gz", tmp_path / "into", lambda _: None)
     assert got.read_bytes() == (links / "thing-1.0rc1.tar.gz").read_bytes()
     with pytest.raises(PartError, match=r"no configured package index has thing-2\.0"):
-        fetch_sdist("thing==2.0", "thing-2.0.tar.gz", tmp_path / "into", lambda _: None)
+        fetch_package("thing==2.0", "thing-2.0.tar.gz", tmp_path / "into", lambda _: None)
+
+
+def test_a_wheel_of_any_python_and_what_is_wanted_of_it(no_settings, monkeypatch, tmp_path):
+    links = tmp_path / "links"
+    links.mkdir()
+    name = "thing-1.0-cp27-cp27mu-linux_mips.whl"
+    with zipfile.ZipFile(links / name, "w") as made:
+        made.writestr("thing/a.so", "a")
+        made.writestr("thing/b.so", "b")
+        made.writestr("thing-1.0.dist-info/METADATA", "Name: thing\nVersion: 1.0\n")
+    (tmp_path / "index" / "thing").mkdir(parents=True)
+    (tmp_path / "index" / "thing" / "index.html").write_text("<html></html>")
+    monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "index").as_uri())
+    monkeypatch.setenv("PIP_FIND_LINKS", str(links))
+    archive = _archive(links / name, "thing/a.so")
+    folder = unpacked(
+        archive, lambda into: fetch_package("thing==1.0", name, into, print), lambda _: None
+    )
+    assert [p.name for p in folder.rglob("*") if p.is_file()] == ["a.so"]
+    with pytest.raises(PartError, match=r"holds no thing/c\.so"):
+        extract(links / name, ("thing/c.so",), tmp_path / "c")
+    (links / name).write_bytes(b"no archive")
+    with pytest.raises(PartError, match="cannot be unpacked"):
+        extract(links / name, ("thing/a.so",), tmp_path / "d")
 
 
 def test_an_unreachable_index_is_one_line(no_settings, monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     with pytest.raises(PartError, match="PYACEMAKER_ARCHIVES") as caught:
-        fetch_sdist("thing==1.0", "thing-1.0.tar.gz", tmp_path, lambda _: None)
+        fetch_package("thing==1.0", "thing-1.0.tar.gz", tmp_path, lambda _: None)
     assert "\n" not in str(caught.value)
 
 

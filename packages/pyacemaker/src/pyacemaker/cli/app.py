@@ -212,6 +212,39 @@ def build_plugin() -> None:
     typer.echo(path)
 
 
+@app.command("build-eon")
+def build_eon(
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", help="Compilers at a time; by default one a core.", min=1),
+    ] = None,
+    quiet: QuietFlag = False,
+) -> None:
+    """Build EON for kinetic Monte Carlo (kmc.engine: eon), once, on Debian 12.
+
+    About an hour on two cores. Installs Debian's packages where it may (as root) and names
+    them otherwise. Stop it at any moment and run it again: it goes on. Prints the folder of
+    eon-server and eonclient.
+
+    Exit codes: 0 built and tested; 1 failed (the message names the log to read); 2 bad usage;
+    130 interrupted.
+    """
+    from pyacemaker.parts.eon import build_eon as build  # noqa: PLC0415
+    from pyacemaker.parts.sources import PartError  # noqa: PLC0415
+
+    def say(text: str) -> None:
+        if not quiet:
+            stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        path = build(say, jobs=jobs)
+    except PartError as error:
+        raise refuse(str(error), code=1) from error
+    except KeyboardInterrupt:
+        raise refuse("stopped; the same command goes on", code=130) from None
+    typer.echo(path)
+
+
 app.command()(compare)
 app.command()(publish)
 app.command()(kmc)

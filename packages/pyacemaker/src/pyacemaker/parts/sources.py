@@ -21,6 +21,7 @@ import tarfile
 import tempfile
 import time
 import tomllib
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class PartError(RuntimeError):
 class Archive:
     """A pinned archive: its file name, its SHA-256, and the members that are wanted.
 
-    `members` are path prefixes below the archive's one top folder.
+    `members` are path prefixes below the one top folder of a tar archive, or in a wheel.
     """
 
     filename: str
@@ -105,29 +106,42 @@ def _already_here(archive: Archive) -> Path | None:
 def extract(archive: Path, members: Iterable[str], target: Path) -> None:
     """Unpack the members under the given prefixes of a tar archive, less its top folder.
 
-    Python's `data` filter refuses absolute names, links out of the folder and devices.
-    Raises PartError if a prefix matches nothing or the archive is damaged.
+    Python's `data` filter refuses absolute names, links out of the folder and devices. A
+    wheel has no top folder. Raises PartError if a prefix matches nothing or the archive is
+    damaged.
     """
     prefixes = tuple(members)
     missing = set(prefixes)
+
+    def wanted(inner: str) -> bool:
+        matched = [p for p in prefixes if inner == p or inner.startswith(f"{p}/")]
+        missing.difference_update(matched)
+        return bool(matched)
+
     target.mkdir(parents=True)
     try:
-        with tarfile.open(archive, "r|*") as tar:
-            for member in tar:
-                inner = member.name.removeprefix("./").partition("/")[2]
-                matched = [p for p in prefixes if inner == p or inner.startswith(f"{p}/")]
-                if not matched or not (member.isfile() or member.isdir()):
-                    continue
-                missing.difference_update(matched)
-                tar.extract(member.replace(name=inner, deep=False), target, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                for name in wheel.namelist():
+                    if wanted(name):
+                        wheel.extract(name, target)
+        else:
+            with tarfile.open(archive, "r|*") as tar:
+                for member in tar:
+                    inner = member.name.removeprefix("./").partition("/")[2]
+                    if (member.isfile() or member.isdir()) and wanted(inner):
+                        one = member.replace(name=inner, deep=False)
+                        tar.extract(one, target, filter="data")
+    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
         raise PartError(f"{archive.name} cannot be unpacked: {error}") from error
     if missing:
         raise PartError(f"{archive.name} holds no {', '.join(sorted(missing))}")
 
 
-def fetch_sdist(requirement: str, filename: str, folder: Path, say: Say) -> Path:
-    """Download a source distribution from the user's package indexes, without building it.
+def fetch_package(requirement: str, filename: str, folder: Path, say: Say) -> Path:
+    """Download a source distribution, or a wheel of any Python, from the user's package indexes.
+
+    Nothing is built or installed.
 
     Raises PartError when no index has it or none can be reached.
     """
@@ -138,7 +152,7 @@ def fetch_sdist(requirement: str, filename: str, folder: Path, say: Say) -> Path
     settings = index_settings()
     default = PackageFinder().sources[0]["url"]  # the library's own default index
     urls = settings.index_urls or (default,)
-    name = requirement.partition("=")[0]
+    wheel = filename.endswith(".whl")
     for chatty in ("httpx2", "httpx", "unearth"):  # python-ace turns INFO on for everybody
         logging.getLogger(chatty).setLevel(logging.WARNING)
     say(f"fetching {filename} from the configured package index")
@@ -151,7 +165,8 @@ def fetch_sdist(requirement: str, filename: str, folder: Path, say: Say) -> Path
                 index_urls=urls,
                 find_links=settings.find_links,
                 trusted_hosts=settings.trusted_hosts,
-                no_binary=[name],
+                no_binary=() if wheel else [requirement.partition("=")[0]],
+                ignore_compatibility=wheel,  # its files are wanted, its Python is not
             )
             for match in finder.find_matches(requirement, allow_prereleases=True):
                 if match.link.filename == filename:
@@ -162,8 +177,8 @@ def fetch_sdist(requirement: str, filename: str, folder: Path, say: Say) -> Path
             "the file into a folder and name it in PYACEMAKER_ARCHIVES"
         ) from error
     raise PartError(
-        f"no configured package index has {filename}; add one that mirrors source "
-        "distributions, or name a folder holding the file in PYACEMAKER_ARCHIVES"
+        f"no configured package index has {filename}; add one that mirrors it, or name a folder "
+        "holding the file in PYACEMAKER_ARCHIVES"
     )
 
 

@@ -19,9 +19,9 @@ from pyacemaker.dynamics.kmc.landscape import Landscape, LostSearchError
 
 _STEP_A = 0.01
 # So many atoms vibrate in full; of more, those that move and their surroundings do.
-_MOST_ATOMS = 60
-_MOVES_A = 0.1
-_SURROUNDINGS_A = 3.3
+MOST_ATOMS = 60
+MOVES_A = 0.1
+SURROUNDINGS_A = 3.3
 
 
 def rate(barrier_eV: float, prefactor_THz: float, temperature_K: float) -> float:
@@ -35,17 +35,17 @@ def rate(barrier_eV: float, prefactor_THz: float, temperature_K: float) -> float
 def vibrating_atoms(state: Atoms, saddle: Atoms, product: Atoms) -> Indices:
     """Return the atoms whose vibrations enter the prefactor: all that are free, if few."""
     free = free_atoms(state)
-    if len(free) <= _MOST_ATOMS:
+    if len(free) <= MOST_ATOMS:
         return free
     moved = np.maximum(
         np.linalg.norm(displacements(state, saddle), axis=1),
         np.linalg.norm(displacements(state, product), axis=1),
     )
-    movers = free[moved[free] > _MOVES_A]
+    movers = free[moved[free] > MOVES_A]
     if len(movers) == 0:
         movers = free[np.argmax(moved[free])][None]
     near = np.min([saddle.get_distances(i, range(len(saddle)), mic=True) for i in movers], axis=0)
-    chosen = free[near[free] < _SURROUNDINGS_A]
+    chosen = free[near[free] < SURROUNDINGS_A]
     return np.asarray(chosen, dtype=np.int64)
 
 

@@ -14,13 +14,14 @@ class KMCSettings(BaseModel):
 
     engine: Literal["builtin", "eon"] = Field(
         default="builtin",
-        description="builtin: on ASE's dimer. eon: your own installation of EON (eon-server and "
-        "eonclient).",
+        description="builtin: on ASE's dimer. eon: EON's eon-server and eonclient, your own or "
+        "those that `pyacemaker build-eon` built.",
     )
     eon: str | None = Field(
         default=None,
         min_length=1,
-        description="Folder that holds eon-server and eonclient; null: they are on the PATH.",
+        description="Folder that holds eon-server and eonclient; null: they are on the PATH, or "
+        "built by `pyacemaker build-eon`.",
     )
     temperature_K: float = Field(gt=0, le=20_000, description="Temperature of the walk in K.")
     events: int = Field(default=20, ge=1, le=10_000_000, description="Hops of the walk.")

@@ -14,8 +14,11 @@ from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc100
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
+from ase.io import write
 from ase.io.eon import read_eon
+from typer.testing import CliRunner
 
+from pyacemaker.cli.app import app
 from pyacemaker.dynamics.base import DynamicsError
 from pyacemaker.dynamics.kmc.base import KMCRequest
 from pyacemaker.dynamics.kmc.choose import make_kmc
@@ -26,7 +29,7 @@ from pyacemaker.dynamics.kmc.eon.installation import find_eon
 from pyacemaker.dynamics.kmc.eon.results import current_of, hops_of, searches_of, states_of
 from pyacemaker.dynamics.kmc.landscape import Landscape
 from pyacemaker.dynamics.kmc.settings import KMCSettings
-from pyacemaker.dynamics.kmc.table import StateTable
+from pyacemaker.dynamics.kmc.table import StateTable, TableError
 from pyacemaker.potential import Potential
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -68,22 +71,40 @@ def installed(tmp_path: Path) -> Callable[[str], EONKMC]:
 
 def test_without_eon_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DynamicsError, match=r"eonclient not found on the PATH.*conda"):
+    monkeypatch.setenv("PYACEMAKER_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(DynamicsError, match=r"eonclient not found on the PATH.*build-eon.*conda"):
         make_kmc(SETTINGS)
     with pytest.raises(DynamicsError, match=r"kmc\.engine: builtin"):
         make_kmc(SETTINGS.model_copy(update={"eon": str(tmp_path)}))
 
 
+def test_the_command_line_tells_it_too(
+    start: Atoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYACEMAKER_CACHE", str(tmp_path / "cache"))
+    write(tmp_path / "slab.traj", start)
+    words = ["kmc", str(tmp_path / "slab.traj"), "--calculator", "ase.calculators.emt.EMT"]
+    words += ["--workdir", str(tmp_path / "walk"), "--engine", "eon", "--eon", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert f"eon-server and eonclient not found in {tmp_path}" in done.output
+    assert "pyacemaker build-eon" in done.output
+    assert CliRunner().invoke(app, [*words, "--engine", "eno"]).exit_code == 2
+
+
 def test_config_says_what_the_settings_say() -> None:
     parser = configparser.ConfigParser()
-    parser.read_string(config_text(SETTINGS, 2**40 + 3, "/a/eonclient", Path("/a b/ext_pot")))
+    client, forces = "/a/eonclient", Path("/a b/ext_pot")
+    text = config_text(SETTINGS, 2**40 + 3, client, forces, free_atoms=9, steps=4, confidence=0.7)
+    parser.read_string(text)
     assert parser["Main"]["job"] == "akmc"
     assert parser.getfloat("Main", "temperature") == 300
     assert 0 <= parser.getint("Main", "random_seed") < 2**31
-    assert parser.getint("AKMC", "max_kmc_steps") == 1
+    assert parser.getint("AKMC", "max_kmc_steps") == 4
+    assert parser.getfloat("AKMC", "confidence") == 0.7
     assert parser["Potential"]["ext_pot_path"] == "/a b/ext_pot"
     assert parser.getfloat("Prefactor", "default_value") == 5e12
-    assert parser.getfloat("Saddle Search", "max_energy") == SETTINGS.max_barrier_eV
+    assert parser.getfloat("Saddle Search", "max_energy") > SETTINGS.max_barrier_eV
 
 
 def test_positions_are_grouped_by_element_and_keep_what_is_held(
@@ -231,3 +252,107 @@ def test_an_exit_of_zero_without_results_is_no_success(
     result = fewer.run(request, tmp_path / "more", quiet)
     assert result.status == "failed"
     assert "after 1 of 3 hops: 3 processes from 11 searches" in result.message
+
+
+SEARCHED = """\
+mkdir -p states/0
+printf 'head\\nline\\n' > states/0/search_results.txt
+for i in 0 1 2 3; do
+    echo "$i random 0.2 0.5 10 20 0    repeat-7804723306716367842" >> states/0/search_results.txt
+done
+"""
+
+
+def test_a_state_with_as_many_searches_as_it_may_have_is_left(
+    start: Atoms, installed: Callable[[str], EONKMC], tmp_path: Path
+) -> None:
+    """EON would search on for ever: it is stopped, and makes one hop by what is known."""
+    engine = installed(
+        "if grep -q 'confidence = 0.0' config.ini; then\n"
+        "    grep -q 'max_kmc_steps = 1' config.ini || exit 1\n"
+        f"    cp {RECORDED}/dynamics.txt .\n    exit 0\nfi\n"
+        f"cp -r {RECORDED}/states .\n{SEARCHED}sleep 30\n"
+    )
+    few = SETTINGS.model_copy(update={"max_searches": 3})
+    request = KMCRequest(start, Landscape(EMT(), "emt"), few, seed=1)
+    result = engine.run(request, tmp_path / "walk", quiet)
+    assert (result.status, len(result.hops)) == ("completed", 1)
+    assert result.wall_s < 20
+    (warning,) = result.warnings
+    assert warning == "state 0 is known at a confidence below 0.9 after 4 searches"
+
+
+def test_searches_that_all_come_to_nothing_end_the_walk(
+    start: Atoms, installed: Callable[[str], EONKMC], tmp_path: Path
+) -> None:
+    engine = installed("mkdir -p jobs/scratch; echo 9 > jobs/scratch/wuid; sleep 30\n")
+    few = SETTINGS.model_copy(update={"max_searches": 3})
+    request = KMCRequest(start, Landscape(EMT(), "emt"), few, seed=1)
+    with pytest.raises(DynamicsError, match=r"end without results; see jobs/scratch.*stderr\.dat"):
+        engine.run(request, tmp_path / "walk", quiet)
+
+
+def test_hops_that_are_made_are_not_made_again(
+    start: Atoms, installed: Callable[[str], EONKMC], tmp_path: Path
+) -> None:
+    """A walk that was killed after its last hop has nothing left for EON to do."""
+    request = KMCRequest(start, Landscape(EMT(), "emt"), SETTINGS, seed=1)
+    first = installed(f"cp -r {RECORDED}/* .\n").run(request, tmp_path / "walk", quiet)
+    again = installed("exit 1\n").run(request, tmp_path / "walk", quiet)
+    assert again.status == "completed"
+    assert again.hops == first.hops
+
+
+def test_barriers_above_the_limit_are_left_out_but_for_the_way_that_was_taken(
+    start: Atoms, installed: Callable[[str], EONKMC], tmp_path: Path
+) -> None:
+    low = SETTINGS.model_copy(update={"max_barrier_eV": 0.2})
+    request = KMCRequest(start, Landscape(EMT(), "emt"), low, seed=1)
+    result = installed(f"cp -r {RECORDED}/* .\n").run(request, tmp_path / "walk", quiet)
+    assert [len(state.mechanisms) for state in result.states] == [1, 0]
+    (hop,) = result.hops
+    assert result.states[0].mechanisms[0].number == hop.mechanism
+
+
+def test_eon_begins_in_a_minimum(
+    start: Atoms, installed: Callable[[str], EONKMC], tmp_path: Path
+) -> None:
+    """It takes what it is given for its first state, relaxed or not."""
+    engine = installed(f"cp -r {RECORDED}/dynamics.txt {RECORDED}/states .\n")
+    request = KMCRequest(start, Landscape(EMT(), "emt"), SETTINGS, seed=1)
+    engine.run(request, tmp_path / "walk", quiet)
+    with (tmp_path / "walk" / "eon" / "pos.con").open() as stream:
+        given = read_eon(stream)
+    given.pbc = True  # the format does not tell
+    given.calc = EMT()
+    assert np.abs(given.get_forces()).max() < SETTINGS.fmax_eV_per_A
+    start.calc = EMT()
+    assert np.abs(start.get_forces()).max() > 10 * SETTINGS.fmax_eV_per_A
+
+
+def test_gamma_is_watched_on_the_way_to_the_first_minimum(
+    cu: Potential, installed: Callable[[str], EONKMC], tmp_path: Path
+) -> None:
+    crystal = bulk("Cu", "fcc", 3.6, cubic=True) * (2, 2, 2)
+    crystal.positions[5] += 1.2
+    request = KMCRequest(crystal, Landscape(cu.calculator(), "cu", 5.0), SETTINGS, seed=1)
+    result = installed("exit 1\n").run(request, tmp_path / "walk", quiet)
+    assert result.status == "halted"
+    assert result.frame.get_array("gamma").max() > 5
+
+
+def test_a_folder_with_another_walk_is_refused(
+    start: Atoms, installed: Callable[[str], EONKMC], tmp_path: Path
+) -> None:
+    engine = installed(f"cp -r {RECORDED}/* .\n")
+    request = KMCRequest(start, Landscape(EMT(), "emt"), SETTINGS, seed=1)
+    first = engine.run(request, tmp_path / "walk", quiet)
+    other = KMCRequest(start, Landscape(EMT(), "emt"), SETTINGS, seed=2)
+    with pytest.raises(TableError, match="holds another walk"):
+        engine.run(other, tmp_path / "walk", quiet)
+    saved = tmp_path / "saved.db"
+    shutil.copy(first.table, saved)
+    on = KMCRequest(start, Landscape(EMT(), "emt"), SETTINGS, seed=2, table=saved)
+    result = engine.run(on, tmp_path / "walk", quiet)
+    assert result.time_s == pytest.approx(2 * first.time_s)
+    assert result.hops[-1].time_s == result.time_s

@@ -25,15 +25,22 @@ from pyacemaker.dynamics.kmc.landscape import Landscape, LostSearchError, Uncert
 _ASKED, _ANSWERED = "from_eon_to_extpot", "from_extpot_to_eon"
 _LOOK_S = 0.2
 
+# EON starts it some hundred times in a search. So it is without `socket`, which takes longer to
+# import than the interpreter to start.
 _PROGRAM = """\
 #!/bin/sh
 exec {python} -S -E -c '
-import socket, sys
-with socket.socket(socket.AF_UNIX) as line, open("{asked}", "rb") as asked:
-    line.connect("{address}")
-    line.sendall(asked.read())
-    line.shutdown(socket.SHUT_WR)
-    answer = b"".join(iter(lambda: line.recv(65536), b""))
+import sys
+from _socket import AF_UNIX, SHUT_WR, SOCK_STREAM, socket
+with open("{asked}", "rb") as asked:
+    structure = asked.read()
+line = socket(AF_UNIX, SOCK_STREAM)
+line.connect("{address}")
+sent = 0
+while sent < len(structure):
+    sent += line.send(structure[sent:])
+line.shutdown(SHUT_WR)
+answer = b"".join(iter(lambda: line.recv(65536), b""))
 if not answer:
     sys.exit("no energy: the walk has stopped, or the structure has none")
 with open("{answered}", "wb") as out:

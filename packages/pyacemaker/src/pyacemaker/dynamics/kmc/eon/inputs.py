@@ -17,11 +17,15 @@ from ase.io.eon import write_eon
 
 from pyacemaker.dynamics.base import DynamicsError
 from pyacemaker.dynamics.kmc.geometry import Indices
+from pyacemaker.dynamics.kmc.prefactor import MOST_ATOMS, MOVES_A, SURROUNDINGS_A
 from pyacemaker.dynamics.kmc.settings import KMCSettings
 
 CONFIG, POSITIONS = "config.ini", "pos.con"
 _SEED_LIMIT = 2**31 - 1
 _THz = 1e12
+_TURNED_deg, _MOST_TURNS = 1.0, 30
+# EON ends a climb above its limit of the barrier, where a displacement may well begin.
+_PUSHED_eV = 5.0
 
 
 def order_of(atoms: Atoms) -> Indices:
@@ -45,11 +49,25 @@ def positions_text(atoms: Atoms) -> str:
     return text.getvalue()
 
 
-def config_text(settings: KMCSettings, seed: int, client: str, force_program: Path) -> str:
+def config_text(
+    settings: KMCSettings,
+    seed: int,
+    client: str,
+    force_program: Path,
+    *,
+    free_atoms: int,
+    steps: int,
+    confidence: float,
+) -> str:
     """Return config.ini: the settings of a walk in EON's words.
 
-    Energies are eV, lengths angstrom, temperatures K, prefactors 1/s. The confidence scheme is
-    EON's ``new``, from how often the known processes were found again.
+    Energies are eV, lengths angstrom, temperatures K, prefactors 1/s. The server ends after
+    `steps` hops, each from a state known at `confidence`: EON's scheme ``new``, from how often
+    the known processes were found again.
+
+    The dimer is turned until it turns by less than a degree. With EON's own 5 degrees and 10
+    turns it climbs along other modes than the lowest, to saddle points of other states: in EON's
+    example of a heptamer on Pt(111) hardly a search in ten then leads to a process.
     """
     sections: dict[str, dict[str, object]] = {
         "Main": {
@@ -58,10 +76,10 @@ def config_text(settings: KMCSettings, seed: int, client: str, force_program: Pa
             "random_seed": seed % _SEED_LIMIT,
         },
         "AKMC": {
-            "confidence": settings.confidence,
+            "confidence": confidence,
             "confidence_scheme": "new",
             "thermally_accessible_window": settings.window_kT,
-            "max_kmc_steps": settings.events,
+            "max_kmc_steps": steps,
         },
         "Potential": {"potential": "ext_pot", "ext_pot_path": force_program},
         "Communicator": {
@@ -75,6 +93,7 @@ def config_text(settings: KMCSettings, seed: int, client: str, force_program: Pa
             "opt_method": "lbfgs",
             "converged_force": settings.fmax_eV_per_A,
             "max_iterations": settings.max_steps,
+            "convergence_metric": "max_atom",
             "max_move": 0.1,
         },
         "Saddle Search": {
@@ -83,14 +102,21 @@ def config_text(settings: KMCSettings, seed: int, client: str, force_program: Pa
             "displace_least_coordinated_weight": 1.0,
             "displace_radius": settings.radius_A,
             "displace_magnitude": settings.displacement_A,
-            "max_energy": settings.max_barrier_eV,
+            "max_energy": settings.max_barrier_eV + _PUSHED_eV,
             "max_iterations": settings.max_steps,
             "converged_force": settings.fmax_eV_per_A,
         },
+        "Dimer": {"converged_angle": _TURNED_deg, "rotations_max": _MOST_TURNS},
         "Structure Comparison": {"distance_difference": settings.same_A},
+        # The atoms of the built-in engine vibrate: all that are free, or those near what moves.
         "Prefactor": {
             "default_value": 0 if settings.prefactor_THz is None else settings.prefactor_THz * _THz,
+            "filter_scheme": "fraction" if free_atoms <= MOST_ATOMS else "cutoff",
+            "filter_fraction": 1.0,
+            "min_displacement": MOVES_A,
+            "within_radius": SURROUNDINGS_A,
         },
+        "Hessian": {"fd_scheme": "central"},
     }
     parser = configparser.ConfigParser()
     parser.read_dict(

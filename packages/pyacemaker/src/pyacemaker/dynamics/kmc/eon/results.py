@@ -42,7 +42,7 @@ def states_of(folder: Path, start: Atoms, order: Indices, potential: str) -> lis
         energy = info.get("reactant energy")
         if energy is None:
             continue  # not one search from it has come back
-        atoms = _structure(path / "reactant.con", start, order)
+        atoms = structure_of(path / "reactant.con", start, order)
         rows = _rows(path / "processtable", 1)
         searches = searches_of(path)
         found.append(
@@ -67,8 +67,8 @@ def _mechanism(
 ) -> Mechanism:
     name, barrier = row[0], float(row[6])
     data = state / "procdata"
-    saddle = _structure(data / f"saddle_{name}.con", atoms, order)
-    product = _structure(data / f"product_{name}.con", atoms, order)
+    saddle = structure_of(data / f"saddle_{name}.con", atoms, order)
+    product = structure_of(data / f"product_{name}.con", atoms, order)
     mode = np.zeros((len(atoms), 3))
     mode[order] = _vectors(data / f"mode_{name}.dat", len(atoms))
     return Mechanism(
@@ -86,7 +86,10 @@ def _mechanism(
 
 
 def searches_of(state: Path) -> list[Search]:
-    """Return how the searches from a state ended: ``new``, ``again``, or EON's own words."""
+    """Return how the searches from a state ended: ``new``, ``again``, or EON's own words.
+
+    Their evaluations are as EON counts them: without those that turn the dimer.
+    """
     found = []
     for number, row in enumerate(_lines(state / "search_results.txt")[2:]):
         parts = row.split(maxsplit=7)
@@ -149,17 +152,56 @@ def hops_of(folder: Path, states: list[State], potential: str) -> list[Hop]:
 
 def current_of(folder: Path, start: Atoms, order: Indices) -> Atoms:
     """Return the structure the walk stands at: the product of the last hop, else its start."""
+    reactant = folder / "states" / str(current_state(folder)) / "reactant.con"
+    return structure_of(reactant, start, order) if reactant.exists() else start.copy()
+
+
+# ---- counts, while EON works
+
+
+def current_state(folder: Path) -> int:
+    """Return the number of the state the walk stands in."""
+    rows = _hop_lines(folder)
+    return int(rows[-1].split()[3]) if rows else 0
+
+
+def hops_made(folder: Path) -> int:
+    """Return how many hops are made."""
+    return len(_hop_lines(folder))
+
+
+def searches_started(folder: Path) -> int:
+    """Return how many searches were started, whatever came of them."""
+    path = folder / "jobs" / "scratch" / "wuid"
+    text = path.read_text().strip() if path.exists() else ""
+    return int(text or 0)
+
+
+def searches_made(folder: Path, state: int | None = None) -> int:
+    """Return how many searches came back, from one state or from all."""
+    which = "*" if state is None else str(state)
+    return sum(
+        max(0, len(path.read_text().splitlines()) - 2)
+        for path in (folder / "states").glob(f"{which}/search_results.txt")
+    )
+
+
+def processes_of(folder: Path, state: int) -> int:
+    """Return how many ways out of a state are known."""
+    path = folder / "states" / str(state) / "processtable"
+    return max(0, len(path.read_text().splitlines()) - 1) if path.exists() else 0
+
+
+def _hop_lines(folder: Path) -> list[str]:
     path = folder / "dynamics.txt"
-    rows = _rows(path, 2) if path.exists() else []
-    number = int(rows[-1][3]) if rows else 0
-    reactant = folder / "states" / str(number) / "reactant.con"
-    return _structure(reactant, start, order) if reactant.exists() else start.copy()
+    lines = path.read_text().splitlines(keepends=True)[2:] if path.exists() else []
+    return [line for line in lines if line.endswith("\n")]  # the last may be half written
 
 
 # ---- files
 
 
-def _structure(path: Path, like: Atoms, order: Indices) -> Atoms:
+def structure_of(path: Path, like: Atoms, order: Indices) -> Atoms:
     """Read a .con file into the order, periodicity and constraints of `like`."""
     try:
         with path.open() as stream:
