@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator
 
 from pyacemaker.validator.defect_cells import neighbour_distance
 from pyacemaker.validator.evaluation import Floats, PotentialError, one_line
-from pyacemaker.validator.lattice_dynamics import force_constants
+from pyacemaker.validator.lattice_dynamics import force_constants, quiet_mesh
 from pyacemaker.validator.settings import ValidationSettings
 
 # The root mean square displacement at melting over the neighbour distance: 0.07 (bcc) to 0.13
@@ -72,7 +72,7 @@ def vibrations(
     bounds = {"phonon_min_edge_A": edge_A, "phonon_max_atoms": 300}
     try:
         found = force_constants(crystal, calculator, settings.model_copy(update=bounds))
-        mesh = found.phonopy.run_mesh(_MESH_A)
+        mesh = quiet_mesh(found.phonopy, _MESH_A)
         frequencies = np.asarray(mesh.frequencies, dtype=float)
         weights = np.asarray(mesh.weights, dtype=float)
     except (RuntimeError, ValueError, np.linalg.LinAlgError) as error:
