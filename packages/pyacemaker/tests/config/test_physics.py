@@ -148,6 +148,7 @@ def test_metals_are_sampled_more_densely() -> None:
 def test_costly_labels_get_smaller_cells_and_smaller_budgets() -> None:
     for rule in (defaults.md_atoms, defaults.label_atoms, defaults.failure_atoms):
         assert rule("espresso").value < rule("ase").value
+        assert rule("rootstock").value == rule("ase").value
     assert defaults.labels(["Si"], "espresso").value == 150
     assert defaults.labels(["Si"], "espresso").value < defaults.labels(["Si"], "ase").value
     assert defaults.initial_labels(["Si"]).value < defaults.initial_labels(["Si", "O"]).value

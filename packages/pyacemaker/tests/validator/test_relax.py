@@ -98,3 +98,20 @@ def test_a_molecule_is_refused():
 
     with pytest.raises(ValueError, match="not periodic in all three directions"):
         relax(molecule("N2"), EMT())
+
+
+def test_what_is_noise_is_not_descended(emt, altered):
+    """A model whose forces are good to 1e-3 eV/angstrom is relaxed to that, and no longer."""
+    rng = np.random.default_rng(1)
+    calls = []
+
+    def noisy(results, atoms):
+        calls.append(1)
+        results["forces"] = results["forces"] + rng.normal(0, 1e-3, results["forces"].shape)
+
+    start = bulk("Cu", cubic=True)
+    start.rattle(0.05, seed=1)
+    found = relax(start, altered(emt, noisy), symmetric=False)
+    assert 1e-4 < found.fmax_eV_per_A <= 5e-3
+    assert found.steps < 150
+    assert (found.atoms.get_volume()) ** (1 / 3) == pytest.approx(3.590, abs=0.003)

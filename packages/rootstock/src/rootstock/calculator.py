@@ -60,6 +60,9 @@ class RootstockCalculator(SessionCalculator):
     log
         A file to append what the process prints to, ``-`` for standard error. Its last lines
         are in the errors anyhow.
+    variables
+        Environment variables of the process over the user's own, such as
+        ``{"OMP_NUM_THREADS": "1"}`` where several share a machine.
 
     Raises
     ------
@@ -80,6 +83,7 @@ class RootstockCalculator(SessionCalculator):
         startup_timeout: float | None = 600.0,
         transport: Transport = "auto",
         log: str | Path | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self._arguments: dict[str, Any] = {
             "model": model,
@@ -92,6 +96,7 @@ class RootstockCalculator(SessionCalculator):
             "startup_timeout": startup_timeout,
             "transport": transport,
             "log": log,
+            "variables": dict(variables or {}),
         }
         if transport not in ("auto", "socket", "i-pi"):
             raise ValueError(f"transport={transport!r}: one of auto, socket, i-pi")
@@ -149,7 +154,7 @@ class RootstockCalculator(SessionCalculator):
                     *("--device", self._device),
                     *("--options", self._options),
                 ],
-                variables=resolved.variables,
+                variables={**resolved.variables, **self._arguments["variables"]},
                 what=what,
                 log=self._log,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +28,12 @@ ON_HULL_EV_PER_ATOM = 0.005
 what a prototype search leaves out (vibrations, longer orderings)."""
 
 MOST_PHASES = 5
+LOWER_EV_PER_ATOM = 5e-4
+"""How much lower a state has to lie to be another one: far below the errors of any fit, and a
+fiftieth of the thermal energy at room temperature."""
+
 _MOST_JUDGED = 8
+_MOST_FALLS = 3
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,10 @@ class Phase:
         return formula_of(self.atoms.get_chemical_symbols())
 
 
+Fall = Callable[[Phase, Sequence[Atoms]], list[Phase]]
+"""Returns what displaced cells of an unstable phase fall into, labelled, lowest first."""
+
+
 def holds_all(atoms: Atoms, campaign: Campaign) -> bool:
     """Say whether a crystal holds every element of the campaign."""
     return set(atoms.get_chemical_symbols()) == set(campaign.settings.elements)
@@ -67,15 +76,19 @@ def is_cheap(oracle_settings: object) -> bool:
     return isinstance(oracle_settings, ASESettings | RootstockSettings)
 
 
-def _judge_one(task: Task) -> str:
-    """Return why the oracle's own gates refuse a phase; empty where they pass."""
+def _judge_one(task: Task) -> tuple[str, tuple[Atoms, ...]]:
+    """Return why the oracle's own gates refuse a phase, and cells displaced the way it gives.
+
+    Both are empty where they pass.
+    """
     task.workdir.mkdir(parents=True, exist_ok=True)
     calculator = OracleCalculator(task.oracle, task.workdir)
     for gate in make_checks(task.settings):
         result = gate.run(calculator, task.atoms, ())
         if not result.passed:
-            return f"{gate.name}: {result.reason}"
-    return ""
+            displaced = () if gate.name == "eos" else result.failure_structures
+            return f"{gate.name}: {result.reason}", displaced
+    return "", ()
 
 
 class _Judge:
@@ -85,12 +98,15 @@ class _Judge:
         self.campaign = campaign
         self.oracle = oracle
         self.verdicts: dict[str, str] = {}
+        self.displaced: dict[str, tuple[Atoms, ...]] = {}
+        self.shallow: set[str] = set()
         own = campaign.settings.validation
         self._gates = [gate for gate in PROPERTY_GATES if gate in own.gates]
         self.settings = own.model_copy(
             update={
                 "gates": tuple(self._gates) or ("eos",),
                 "reference": {},
+                "max_atoms": max(own.max_atoms, campaign.settings.selection.max_atoms),
                 "phonon_min_edge_A": min(own.phonon_min_edge_A, 8.0),
                 "phonon_mesh_length_A": min(own.phonon_mesh_length_A, 25.0),
             }
@@ -112,7 +128,8 @@ class _Judge:
         for done, outcome in enumerate(self.campaign.executor.map_unordered(_judge_one, tasks), 1):
             if outcome.value is None:
                 raise outcome.error or RuntimeError("a phase's gates returned nothing")
-            self.verdicts[new[outcome.index].name] = outcome.value
+            name = new[outcome.index].name
+            self.verdicts[name], self.displaced[name] = outcome.value
             self.campaign.journal.progress(done, len(tasks))
         for phase in new:
             if why := self.verdicts[phase.name]:
@@ -133,12 +150,14 @@ class _Judge:
 
 
 def choose(
-    campaign: Campaign, oracle: Oracle, phases: list[Phase]
+    campaign: Campaign, oracle: Oracle, phases: Sequence[Phase], fall: Fall
 ) -> tuple[list[Phase], list[dict[str, str]]]:
     """Return the reference first, then the other stable phases, at most MOST_PHASES, and why.
 
     Of one composition, crystals within ON_HULL_EV_PER_ATOM of each other are alike to this
-    look: a measured one goes first, then the smaller cell.
+    look: a measured one goes first, then the smaller cell. Where no compound on the hull is
+    stable to the oracle, `fall` says what the lowest one falls into: that, if it is stable, or
+    the crystal itself, if it is nothing lower.
     """
     judge = _Judge(campaign, oracle)
     at_once = max(1, campaign.settings.workers)
@@ -162,7 +181,7 @@ def choose(
             (phase for group in compounds.values() for phase in group),
             key=lambda phase: phase.above_hull,
         )
-        main = judge.first(rest, at_once) or rest[0]
+        main = _fallen(judge, rest[0], fall) or judge.first(rest, at_once) or rest[0]
     others = [phase for phase in chosen if main is None or phase.name != main.name]
     selected = [*([main] if main else []), *_ends_first(others)][:MOST_PHASES]
     decisions = []
@@ -171,6 +190,25 @@ def choose(
         campaign.journal.note(0, PHASES_STEP, f"{what}: {why}")
         decisions.append({"what": what, "why": why})
     return selected, decisions
+
+
+def _fallen(judge: _Judge, phase: Phase, fall: Fall) -> Phase | None:
+    """Return the first stable state on the way down from `phase`; None where there is none.
+
+    A saddle that nothing lies below stays: its wells are too shallow for any label to show.
+    """
+    for _ in range(_MOST_FALLS):
+        judge.look([phase])
+        displaced = judge.displaced.get(phase.name, ())
+        lower = fall(phase, displaced)
+        if not lower:
+            if displaced:
+                judge.shallow.add(phase.name)
+            return phase if displaced else None
+        if found := judge.first(lower[:2], 2):
+            return found
+        phase = lower[0]
+    return None
 
 
 def _ranked(group: Sequence[Phase]) -> list[Phase]:
@@ -199,5 +237,8 @@ def _say(phase: Phase, judge: _Judge, *, reference: bool) -> tuple[str, str]:
     if judge.asks:
         passed = not judge.verdicts.get(phase.name, "")
         words.append("passes the oracle's own gates" if passed else "fails the oracle's own gates")
+        if phase.name in judge.shallow:
+            most = 1000 * LOWER_EV_PER_ATOM
+            words[-1] += f", but falls into nothing more than {most:g} meV/atom lower"
     what = "the reference" if reference else "a stable phase"
     return f"{phase.name} is {what}", f"it {' and '.join(words)}"

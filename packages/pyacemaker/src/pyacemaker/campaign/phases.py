@@ -9,7 +9,8 @@ put to the oracle: each at its own relaxed volume, then on the convex hull of th
                 from a few labels of a scan
     labelled    each relaxed cell is a label, kept to learn from
     judged      with a cheap oracle: the oracle itself must pass the gates of physics on a
-                phase; nothing it finds unstable can be certified
+                phase; nothing it finds unstable can be certified. Where no compound near the
+                hull passes, what the lowest one falls into is a candidate too (`relaxing`)
     chosen      what is on the hull; the reference cell is the compound of all elements
                 nearest to it
 
@@ -29,15 +30,12 @@ from pyacemaker.campaign.dataset import TRAIN
 from pyacemaker.campaign.entries import PHASES_STEP
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.labelling import label_batch
-from pyacemaker.campaign.phase_choice import Phase, Task, choose, holds_all, is_cheap
+from pyacemaker.campaign.phase_choice import Phase, choose, holds_all, is_cheap
+from pyacemaker.campaign.relaxing import lower_states, relaxed_candidates, with_cell
 from pyacemaker.generator.base import GeneratorError
 from pyacemaker.generator.contact import scaled_to_volume
 from pyacemaker.generator.phases import Candidate, candidate_phases, phase_name
 from pyacemaker.oracle.base import Oracle
-from pyacemaker.oracle.calculator import OracleCalculator
-from pyacemaker.provenance import provenance_of, tag
-from pyacemaker.validator.evaluation import PotentialError
-from pyacemaker.validator.relax import relax
 from pyacemaker.validator.test_error import energies_above_hull
 
 if TYPE_CHECKING:
@@ -67,7 +65,16 @@ def find_phases(campaign: Campaign, oracle: Oracle, expected: Atoms) -> tuple[At
 
     def work(_: np.random.Generator) -> dict[str, Any]:
         found, keys, failures = _labelled(campaign, oracle, expected)
-        chosen, decisions = choose(campaign, oracle, found)
+
+        def fall(phase: Phase, displaced: Sequence[Atoms]) -> list[Phase]:
+            lower = lower_states(campaign, oracle, phase, displaced)
+            new = _phases(campaign, oracle, lower, keys, failures)
+            found[:] = _against_hull([*found, *new])
+            names = {p.name for p in new}
+            _note_fall(campaign, phase, [p for p in found if p.name in names])
+            return [p for p in found if p.name in names]
+
+        chosen, decisions = choose(campaign, oracle, tuple(found), fall)
         if not any(holds_all(phase.atoms, campaign) for phase in chosen):
             journal.note(0, PHASES_STEP, f"no compound was found: {phase_name(expected)} stays")
             structures = [expected, *(phase.atoms for phase in chosen)]
@@ -104,10 +111,27 @@ def _labelled(
     keys: list[str | None] = []
     failures: dict[str, str] = {}
     relaxed = (
-        _relaxed(campaign, oracle, candidates)
+        relaxed_candidates(campaign, oracle, candidates)
         if cheap
         else _at_best_volume(campaign, oracle, candidates, keys, failures)
     )
+    phases = _phases(campaign, oracle, relaxed, keys, failures)
+    if not phases:
+        raise CampaignError(
+            "the oracle could neither relax nor label any crystal of "
+            f"{', '.join(settings.elements)}; name the material's cell (structure)"
+        )
+    return _against_hull(phases), keys, failures
+
+
+def _phases(
+    campaign: Campaign,
+    oracle: Oracle,
+    relaxed: Sequence[Candidate],
+    keys: list[str | None],
+    failures: dict[str, str],
+) -> list[Phase]:
+    """Label relaxed candidates; add to `keys` and `failures`. Not yet placed on the hull."""
     batch = label_batch(
         [candidate.atoms for candidate in relaxed],
         oracle,
@@ -124,12 +148,13 @@ def _labelled(
         keys.append(key)
         energy = float(label.atoms.get_potential_energy()) / len(candidate.atoms)
         phases.append(Phase(candidate.name, candidate.atoms, candidate.measured, energy))
-    if not phases:
-        raise CampaignError(
-            "the oracle could neither relax nor label any crystal of "
-            f"{', '.join(settings.elements)}; name the material's cell (structure)"
-        )
-    return _against_hull(phases), keys, failures
+    return phases
+
+
+def _note_fall(campaign: Campaign, phase: Phase, lower: Sequence[Phase]) -> None:
+    words = ", ".join(f"{p.name} ({1000 * (p.energy - phase.energy):.1f} meV/atom)" for p in lower)
+    text = f"displaced along its soft modes {phase.name} falls into {words or 'nothing lower'}"
+    campaign.journal.note(0, PHASES_STEP, text)
 
 
 def _likely(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
@@ -143,52 +168,6 @@ def _likely(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
     return [candidate for *_, candidate in sorted(kept, key=lambda row: row[2])]
 
 
-def _relax_one(task: Task) -> Atoms:
-    task.workdir.mkdir(parents=True, exist_ok=True)
-    calculator = OracleCalculator(task.oracle, task.workdir)
-    # A symmetric cell has symmetric forces: to impose it costs ten times the oracle's own time.
-    return relax(task.atoms, calculator, task.settings, symmetric=False).atoms
-
-
-def _relaxed(campaign: Campaign, oracle: Oracle, candidates: list[Candidate]) -> list[Candidate]:
-    """Relax volume, shape and positions by the oracle; what collapses or explodes is left out."""
-    settings = campaign.settings.validation.model_copy(
-        # the start is a guess of 10 to 15 %, and a prototype may be far from what it becomes
-        update={
-            "relax_fmax_eV_per_A": 2e-3,
-            "relax_accept_fmax_eV_per_A": 0.02,
-            "relax_max_steps": 60,
-            "max_volume_change": 0.6,
-        }
-    )
-    found: dict[int, Atoms] = {}
-    failed = []
-    tasks = [
-        Task(candidate.atoms, oracle, settings, campaign.journal.folder(0) / "phases")
-        for candidate in candidates
-    ]
-    for outcome in campaign.executor.map_unordered(_relax_one, tasks):
-        if outcome.value is not None:
-            found[outcome.index] = outcome.value
-        elif isinstance(outcome.error, PotentialError):
-            failed.append(candidates[outcome.index].name)
-        else:
-            raise outcome.error or RuntimeError("a relaxation returned nothing")
-        campaign.journal.progress(len(found) + len(failed), len(tasks))
-    if failed:
-        text = f"{', '.join(sorted(failed))} could not be relaxed"
-        campaign.journal.note(0, PHASES_STEP, text)
-    return [_with(candidates[index], found[index]) for index in sorted(found)]
-
-
-def _with(candidate: Candidate, atoms: Atoms) -> Candidate:
-    """Return the candidate with another cell; it keeps its provenance."""
-    cell = atoms.copy()
-    known = provenance_of(candidate.atoms)
-    tag(cell, **{**known, "generator": "phase", "group": str(known["group"])})
-    return Candidate(candidate.name, cell, candidate.measured)
-
-
 def _at_best_volume(
     campaign: Campaign,
     oracle: Oracle,
@@ -198,7 +177,10 @@ def _at_best_volume(
 ) -> list[Candidate]:
     """Label a scan of volumes of each and return it at the volume of the lowest energy."""
     scans = [
-        [_with(c, scaled_to_volume(c.atoms, f * float(c.atoms.get_volume()))).atoms for f in _SCAN]
+        [
+            with_cell(c, scaled_to_volume(c.atoms, f * float(c.atoms.get_volume()))).atoms
+            for f in _SCAN
+        ]
         for c in candidates
     ]
     flat = [atoms for scan in scans for atoms in scan]
@@ -216,7 +198,7 @@ def _at_best_volume(
         ]
         if len(points) == len(_SCAN):
             volume = best_volume(points)
-            relaxed.append(_with(candidate, scaled_to_volume(candidate.atoms, volume)))
+            relaxed.append(with_cell(candidate, scaled_to_volume(candidate.atoms, volume)))
     return relaxed
 
 

@@ -21,6 +21,8 @@ _METAL_KSPACING_PER_A, _INSULATOR_KSPACING_PER_A = 0.20, 0.30
 _METAL_DEGAUSS_RY, _INSULATOR_DEGAUSS_RY = 0.02, 0.01
 _SHELLS = 2.5
 _CUTOFF_RANGE_A = (4.5, 7.0)
+# Codes whose labels take milliseconds to a second, however many there are: no DFT.
+_CHEAP = frozenset({"ase", "rootstock"})
 
 
 def temperatures(
@@ -117,23 +119,27 @@ def functions_per_element(elements: Sequence[str]) -> Ruled[int]:
 
 def label_atoms(code: str) -> Ruled[int]:
     """Return the most atoms of a generated cell."""
-    if code != "ase":
+    if code not in _CHEAP:
         return Ruled(8, "DFT grows with the cube of the number of electrons: small cells")
-    return Ruled(32, "labels by an ASE calculator are cheap: larger cells")
+    return Ruled(32, f"labels by {_maker(code)} are cheap: larger cells")
 
 
 def md_atoms(code: str) -> Ruled[int]:
     """Return the smallest number of atoms of the MD cell; a halted frame is labelled whole."""
-    if code != "ase":
+    if code not in _CHEAP:
         return Ruled(16, "a halted frame is labelled whole by DFT: a small cell")
-    return Ruled(64, "a halted frame is labelled whole, but an ASE calculator is cheap")
+    return Ruled(64, f"a halted frame is labelled whole, but {_maker(code)} is cheap")
 
 
 def failure_atoms(code: str) -> Ruled[int]:
     """Return the most atoms of a structure that a failed check asks a label for."""
-    if code != "ase":
+    if code not in _CHEAP:
         return Ruled(16, "structures of a failed check are labelled whole by DFT")
-    return Ruled(64, "structures of a failed check are labelled whole, by an ASE calculator")
+    return Ruled(64, f"structures of a failed check are labelled whole, by {_maker(code)}")
+
+
+def _maker(code: str) -> str:
+    return "an ASE calculator" if code == "ase" else "a model of rootstock"
 
 
 def test_window(temperatures_K: Sequence[float]) -> Ruled[float]:
@@ -147,7 +153,7 @@ def test_window(temperatures_K: Sequence[float]) -> Ruled[float]:
 
 def labels(elements: Sequence[str], code: str) -> Ruled[int]:
     """Return the budget of labels."""
-    value = min(150 * len(elements) * (2 if code == "ase" else 1), 1000)
+    value = min(150 * len(elements) * (2 if code in _CHEAP else 1), 1000)
     return Ruled(value, f"{len(elements)} element(s) labelled by {code}; at most 1000")
 
 

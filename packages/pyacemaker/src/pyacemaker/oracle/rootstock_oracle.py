@@ -26,6 +26,8 @@ from pyacemaker.parts.rootstock_root import root_of
 from pyacemaker.parts.sources import PartError
 
 _serving = threading.local()
+# Two processes of two threads each on two cores wait for each other more than they compute.
+_THREADED = ("OMP", "OPENBLAS", "MKL")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,12 @@ def _calculator(choice: RootstockSettings) -> Any:
     known: dict[RootstockSettings, Any] = _serving.__dict__.setdefault("calculators", {})
     if choice not in known:
         try:
-            made = RootstockCalculator(root=choice.root, model=choice.model, device=choice.device)
+            made = RootstockCalculator(
+                root=choice.root,
+                model=choice.model,
+                device=choice.device,
+                variables={f"{name}_NUM_THREADS": str(choice.threads) for name in _THREADED},
+            )
         except RootstockError as error:
             raise OracleError(f"oracle.model {choice.model}: {_one_line(error)}") from error
         atexit.register(made.close)

@@ -198,6 +198,13 @@ class RootstockSettings(BaseModel):
     device: str = Field(
         default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$", description="Where the model runs."
     )
+    threads: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="CPU threads of the model's process, of which there is one for each of "
+        "`workers`.",
+    )
 
 
 OracleSettings = EspressoSettings | ASESettings | GPAWSettings | VASPSettings | RootstockSettings

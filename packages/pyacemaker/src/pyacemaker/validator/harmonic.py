@@ -13,7 +13,12 @@ from ase.calculators.calculator import Calculator
 
 from pyacemaker.validator.defect_cells import neighbour_distance
 from pyacemaker.validator.evaluation import Floats, PotentialError, one_line
-from pyacemaker.validator.lattice_dynamics import force_constants
+from pyacemaker.validator.lattice_dynamics import (
+    commensurate_points,
+    force_constants,
+    quiet_mesh,
+)
+from pyacemaker.validator.lattice_dynamics import frequencies as at_wave_vectors
 from pyacemaker.validator.settings import ValidationSettings
 
 # The root mean square displacement at melting over the neighbour distance: 0.07 (bcc) to 0.13
@@ -66,15 +71,28 @@ class Vibrations:
 
 
 def vibrations(
-    crystal: Atoms, calculator: Calculator, settings: ValidationSettings, edge_A: float
+    crystal: Atoms,
+    calculator: Calculator,
+    settings: ValidationSettings,
+    edge_A: float,
+    *,
+    exact: bool = False,
 ) -> Vibrations:
-    """Compute the phonons of a relaxed `crystal` in a cell of `edge_A`. Raises PotentialError."""
+    """Compute the phonons of a relaxed `crystal` in a cell of `edge_A`. Raises PotentialError.
+
+    On a mesh; with `exact` at the wave vectors that fit the cell alone: fewer, but nothing is
+    interpolated, which can fake an imaginary mode (see `lattice_dynamics.exact_phonons`).
+    """
     bounds = {"phonon_min_edge_A": edge_A, "phonon_max_atoms": 300}
     try:
         found = force_constants(crystal, calculator, settings.model_copy(update=bounds))
-        mesh = found.phonopy.run_mesh(_MESH_A)
-        frequencies = np.asarray(mesh.frequencies, dtype=float)
-        weights = np.asarray(mesh.weights, dtype=float)
+        if exact:
+            frequencies = at_wave_vectors(found.phonopy, commensurate_points(found.phonopy))
+            weights = np.ones(len(frequencies))
+        else:
+            mesh = quiet_mesh(found.phonopy, _MESH_A)
+            frequencies = np.asarray(mesh.frequencies, dtype=float)
+            weights = np.asarray(mesh.weights, dtype=float)
     except (RuntimeError, ValueError, np.linalg.LinAlgError) as error:
         if isinstance(error, PotentialError):
             raise

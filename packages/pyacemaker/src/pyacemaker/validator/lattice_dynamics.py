@@ -10,6 +10,7 @@ import itertools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import spglib
@@ -164,9 +165,17 @@ def lengths(wave_vectors: Floats, primitive: Atoms) -> Floats:
     return np.asarray(np.linalg.norm(each, axis=2).min(axis=1))
 
 
+def quiet_mesh(phonopy: Phonopy, length_A: float) -> Any:
+    """Run phonopy's mesh of that length; it holds irreducible points, weights, frequencies."""
+    with warnings.catch_warnings():
+        # that it takes another grid of the same density in a centred lattice is what we want
+        warnings.simplefilter("ignore")
+        return phonopy.run_mesh(length_A)
+
+
 def mesh_points(phonopy: Phonopy, length_A: float) -> tuple[Floats, Floats]:
     """Return the irreducible points of a Gamma-centred mesh and their frequencies (THz)."""
-    mesh = phonopy.run_mesh(length_A)
+    mesh = quiet_mesh(phonopy, length_A)
     return np.asarray(mesh.qpoints), np.asarray(mesh.frequencies)
 
 

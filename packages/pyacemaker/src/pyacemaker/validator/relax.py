@@ -24,6 +24,10 @@ CellFreedom = Literal["full", "shape", "fixed"]
 # Two atoms nearer than this fraction of the sum of their covalent radii have collapsed
 # (H2, the shortest bond there is, stands at 1.2).
 _COLLAPSE = 0.5
+# An optimiser has stalled when so many steps together did not better its smallest force by a
+# third, and that is small enough already. A model in single precision never gets further.
+_STALL_STEPS = 30
+_BETTER = 0.7
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,9 @@ def relax(
 
     `cell` is `full`, `shape` (at constant volume) or `fixed`. With `symmetric` the space
     group of the start is kept. BFGS first, then FIRE from where it stalled, each within
-    `settings.relax_max_steps`. Raises PotentialError with the reason where it collapses,
-    explodes, does not converge or the potential fails; ValueError for what is no crystal.
+    `settings.relax_max_steps`, and no longer where forces that are small enough get no smaller.
+    Raises PotentialError with the reason where it collapses, explodes, does not converge or the
+    potential fails; ValueError for what is no crystal.
     """
     settings = settings or ValidationSettings()
     atoms = attach(crystal_of(structure), calculator)
@@ -96,7 +101,8 @@ def _descend(
     """Run one optimiser; return (steps, largest force left in eV/angstrom)."""
     name = atoms.get_chemical_formula()
     run = optimiser(target, logfile=None, maxstep=0.1)
-    residual = math.inf
+    residual = smallest = math.inf
+    since = 0
     try:
         for _ in run.irun(fmax=settings.relax_fmax_eV_per_A, steps=settings.relax_max_steps):
             forces = np.asarray(target.get_forces())
@@ -105,6 +111,11 @@ def _descend(
                 raise PotentialError(f"relaxing {name} gave an energy or force that is not finite")
             residual = float(np.sqrt((forces**2).sum(axis=1).max()))
             _still_a_crystal(atoms, start, settings)
+            since += 1
+            if residual < _BETTER * smallest:
+                smallest, since = residual, 0
+            if since >= _STALL_STEPS and residual <= settings.relax_accept_fmax_eV_per_A:
+                break
     except PotentialError:
         raise
     except Exception as error:

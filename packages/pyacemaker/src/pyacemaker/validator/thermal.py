@@ -54,15 +54,30 @@ class Expansion:
 def expansion(crystal: Atoms, calculator: Calculator, settings: ValidationSettings) -> Expansion:
     """Compute phonons and pressure round the volume of the relaxed `crystal`.
 
-    Raises PotentialError, also where a mode is imaginary: then there is no harmonic crystal.
+    Where a mode that is interpolated is imaginary, the wave vectors that fit the cell are taken
+    instead. Raises PotentialError, also where a mode of these is: there is no harmonic crystal.
     """
+    try:
+        return _expansion(crystal, calculator, settings, exact=False)
+    except _ImaginaryError:
+        return _expansion(crystal, calculator, settings, exact=True)
+
+
+class _ImaginaryError(PotentialError):
+    """A mode is imaginary."""
+
+
+def _expansion(
+    crystal: Atoms, calculator: Calculator, settings: ValidationSettings, *, exact: bool
+) -> Expansion:
     freedom = shape_freedom(crystal, settings.symprec_A)
     found, volumes, pressures = [], [], []
     for change in (-_CHANGE, 0.0, _CHANGE):
         relaxed = relax(scaled(crystal, 1 + change), calculator, settings, cell=freedom)
-        at = vibrations(relaxed.atoms, calculator, settings, settings.effort.thermal_edge_A)
+        edge = settings.effort.thermal_edge_A
+        at = vibrations(relaxed.atoms, calculator, settings, edge, exact=exact)
         if at.imaginary > 0:
-            raise PotentialError(
+            raise _ImaginaryError(
                 f"{100 * at.imaginary:.2g} % of the modes are imaginary at {100 * change:+.1f} % "
                 "of the volume: there is no harmonic crystal to warm"
             )
