@@ -4,14 +4,13 @@ Usage:  python -m benchmarks.esper.overhead [--pairs 3000] [--output benchmarks/
 
 Batch 64, one thread, CPU time of the process; single steps of the four alternate, in an order
 drawn anew for each round, so that what else the machine does falls on all alike. All are the same
-model with the same weights in the same memory: between steps, untimed, its hooks are taken off and
-put back, so that no two copies of a model are compared. A fourth, bare once more, is the control:
-what it differs from the first by is the measurement's own error. Whatever else the machine does
-can only lengthen a step, so each kind is told by the mean of its fastest quarter; intervals are by
-bootstrap over rounds. Beside it stands what the cost of one dormant site, measured alone, would
-make of it. Every site that can hold a seed holds one. Of telemetry:
-what a step that is watched costs more than a wrapped one, over the steps between two of them
-(training.telemetry_steps, 50 by default).
+model with the same weights in the same memory, called as it is or through what `wrap` returned: no
+two copies of a model are compared. A fourth, bare once more, is the control: what it differs from
+the first by is the measurement's own error. Whatever else the machine does can only lengthen a
+step, so each kind is told by the mean of its fastest quarter; intervals are by bootstrap over
+rounds. Every site that can hold a seed holds one. Of telemetry: what a step that is watched costs
+more than a wrapped one, over the steps between two of them (training.telemetry_steps, 50 by
+default).
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -79,7 +77,7 @@ def one_step(
     return time.process_time() - began
 
 
-def measure(name: str, pairs: int, site_us: float) -> dict[str, Any]:
+def measure(name: str, pairs: int) -> dict[str, Any]:
     """Return the step time bare and wrapped, and the overheads with their intervals."""
     make, shape = MODELS[name]
     x, y = torch.randn(64, *shape), torch.randint(10, (64,))
@@ -87,12 +85,8 @@ def measure(name: str, pairs: int, site_us: float) -> dict[str, Any]:
     bare = make()
     wrapped = esper.wrap(bare)
     optimizer = torch.optim.Adam(bare.parameters(), lr=1e-4)
-    hosts = [bare.get_submodule(site) for site in wrapped.sites]
-    hooks = [host._forward_hooks for host in hosts]
 
     def step(which: int) -> float:
-        for host, hook in zip(hosts, hooks, strict=True):
-            host._forward_hooks = OrderedDict() if which <= CONTROL else hook
         model = bare if which <= CONTROL else wrapped
         return one_step(model, optimizer, x, y, wrapped if which == WATCHED else None)
 
@@ -124,7 +118,6 @@ def measure(name: str, pairs: int, site_us: float) -> dict[str, Any]:
         "bare_ms": 1e3 * float(found[BARE]),
         "control": percent(lambda t: t[CONTROL] - t[BARE]),
         "dormant": percent(lambda t: t[WRAPPED] - t[BARE]),
-        "dormant_percent_by_site_cost": 1e-4 * site_us * len(wrapped.sites) / float(found[BARE]),
         "telemetry_every_steps": every,
         "telemetry": percent(lambda t: (t[WATCHED] - t[WRAPPED]) / every),
     }
@@ -137,24 +130,6 @@ def _fast(times: np.ndarray) -> np.ndarray:
     return mean
 
 
-def hook_us(repeats: int = 20000) -> float:
-    """Return the microseconds that one dormant site adds to a forward pass, measured alone."""
-    host = nn.Sequential(nn.Identity(), nn.Linear(1, 1))
-    x = torch.zeros(1)
-    times = []
-    for wrapped in (False, True):
-        if wrapped:
-            host[0].register_forward_hook(esper.KasminaLayer("0").hook)
-        best = []
-        for _ in range(15):
-            began = time.process_time()
-            for _ in range(repeats):
-                host[0](x)
-            best.append((time.process_time() - began) / repeats)
-        times.append(min(best))
-    return 1e6 * (times[1] - times[0])
-
-
 def main() -> None:
     """Measure every model and write what came out."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -162,14 +137,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    site_us = hook_us()
     told: dict[str, Any] = {
         "command": f"python -m benchmarks.esper.overhead --pairs {options.pairs}",
         "torch": torch.__version__.split("+")[0],
-        "dormant_site_us": site_us,
-        "models": [
-            measure(name, options.pairs // (10 if "cnn" in name else 1), site_us) for name in MODELS
-        ],
+        "models": [measure(name, options.pairs // (10 if "cnn" in name else 1)) for name in MODELS],
     }
     write_whole(options.output, json.dumps(told, indent=1) + "\n")
     print(json.dumps(told, indent=1))

@@ -57,6 +57,25 @@ def test_a_compiled_model_follows_its_seeds() -> None:
     compiled_follows_the_seed("aot_eager")
 
 
+@pytest.mark.parametrize("of_host", [False, True])
+def test_a_branch_is_seen_by_what_was_compiled_without_it(of_host: bool) -> None:
+    torch.compiler.reset()
+    model = esper.wrap(make("mlp"), sites=["2"])
+    fast = torch.compile(model.host if of_host else model, backend="aot_eager", fullgraph=True)
+    x, _ = batch("mlp")
+    fast(x)
+    model.germinate("2", "bottleneck", width=4, generator=generator())
+    layer = model.seed_at("2")
+    layer.on(Event.TRAINED)
+    layer.alpha.fill_(0.25)
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.normal_(generator=generator())
+    assert torch.allclose(fast(x), model(x), atol=1e-5)
+    layer.on(Event.FAULT)
+    assert torch.allclose(fast(x), model(x), atol=1e-5)
+
+
 @pytest.mark.real
 @pytest.mark.skipif(not HAS_COMPILER, reason="no g++ or no Python.h on this machine")
 def test_a_model_compiled_by_inductor_follows_its_seeds() -> None:

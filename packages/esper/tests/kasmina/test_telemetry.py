@@ -38,7 +38,7 @@ def test_the_figures_are_those_of_the_step() -> None:
         for a, b in ((weight.grad, bias.grad), (weight, bias))
     ]
     assert found["2"]["gradient"] == pytest.approx(norms[0] / norms[1], rel=1e-5)
-    assert [len(module._forward_hooks) for module in host] == [1, 0, 1, 0, 0]
+    assert not any(module._forward_hooks for module in host)
 
 
 def test_channels_of_images_and_a_shadow_pass_that_does_not_count() -> None:
@@ -68,7 +68,7 @@ def test_hooks_are_gone_after_an_error_and_what_did_not_run_has_no_figures() -> 
     model = wrap(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), ["0"])
     with pytest.raises(RuntimeError), watching(model) as found:
         model(torch.zeros(1, 3))
-    assert len(model.host.get_submodule("0")._forward_hooks) == 1
+    assert not model.host.get_submodule("0")._forward_hooks
     assert found == {"0": {}}
 
 

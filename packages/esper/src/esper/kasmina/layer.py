@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from esper.lifecycle import ON_PATH, WITH_BRANCH, Event, Seed, State
 
@@ -14,8 +15,9 @@ class KasminaLayer(nn.Module):
     """The seed at one site.
 
     The host module stays where it is in its model, under its own name; this layer sees its
-    output through a forward hook. So no host parameter is wrapped, renamed or copied, and a
-    dormant seed holds no parameter at all.
+    output through a forward hook, which is there only while the seed has a branch. So no host
+    parameter is wrapped, renamed or copied, and a dormant seed holds no parameter and costs the
+    forward pass nothing.
 
     ========================  =========================================================
     state                     what the site puts out
@@ -30,9 +32,11 @@ class KasminaLayer(nn.Module):
     alpha: Tensor
     branch: nn.Module | None
 
-    def __init__(self, site: str) -> None:
+    def __init__(self, site: str, host: nn.Module) -> None:
         super().__init__()
         self.seed = Seed(site)
+        self._register = host.register_forward_hook  # a method: the host is no part of the seed
+        self._hook: RemovableHandle | None = None
         self.width = 0
         self.branch = None
         self.shadowing = False
@@ -41,17 +45,28 @@ class KasminaLayer(nn.Module):
     def attach(self, branch: nn.Module, width: int) -> None:
         """Give the seed its branch, with alpha 0; `width` is what it was built with."""
         like = next(branch.parameters())
+        self.unplug()
+        self._hook = self._register(self._follow)
+        # torch.compile does not look at hooks again: without this it would run on without ours
+        torch.compiler.reset()
         self.branch = branch
         self.width = width
         self.register_buffer("alpha", torch.zeros((), device=like.device))
 
     def detach_branch(self) -> None:
         """Take the branch away; the site is as it was before germination."""
+        self.unplug()
         self.branch = None
         self.width = 0
         self.on_path = False
         if "alpha" in self._buffers:
             del self.alpha
+
+    def unplug(self) -> None:
+        """Leave the host's output alone from now on."""
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
 
     def become(self, seed: Seed) -> None:
         """Take on a state; the branch goes when the state holds none."""
@@ -88,10 +103,7 @@ class KasminaLayer(nn.Module):
             y = h + self.alpha * self.branch(h)
         return (y, *output[1:]) if isinstance(output, tuple) else y
 
-    def hook(self, host: nn.Module, inputs: Any, output: Any) -> Any:
-        """Serve as the host's forward hook; None leaves the output as it is."""
-        if self.branch is None:  # dormant: without the cost of calling a module
-            return None
+    def _follow(self, host: nn.Module, inputs: Any, output: Any) -> Any:
         return self(output)
 
     def extra_repr(self) -> str:

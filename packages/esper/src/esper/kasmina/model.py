@@ -25,11 +25,9 @@ class MorphableModel(nn.Module):
     def __init__(self, host: nn.Module, sites: Sequence[str]) -> None:
         super().__init__()
         self.host = host
-        self.seeds = nn.ModuleDict({_key(site): KasminaLayer(site) for site in sites})
-        self._hooks = [
-            host.get_submodule(site).register_forward_hook(self.seed_at(site).hook)
-            for site in sites
-        ]
+        self.seeds = nn.ModuleDict(
+            {_key(site): KasminaLayer(site, host.get_submodule(site)) for site in sites}
+        )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the host returns, with every grafted branch on the path."""
@@ -153,9 +151,8 @@ def unwrap(model: MorphableModel) -> nn.Module:
     parameters get the prefix `base.` in the state_dict. A branch that still learns beside the
     host is left behind. The MorphableModel must not be used afterwards.
     """
-    for handle in model._hooks:
-        handle.remove()
     for layer in model.layers():
+        layer.unplug()
         if layer.branch is None or not layer.on_path:
             continue
         parent, _, name = layer.seed.site.rpartition(".")
