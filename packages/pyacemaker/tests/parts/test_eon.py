@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -70,6 +71,22 @@ def test_a_compile_error_names_the_line_and_the_log(empty_cache, monkeypatch, tm
     monkeypatch.setattr(eon, "run_program", failing)
     with pytest.raises(PartError, match=r"A\.cpp:7:1: error: 'x' was.*whole output: .*build\.log"):
         eon._compile(tmp_path, tmp_path, Tools(), print, 1, 10.0)
+
+
+def test_what_a_build_was_told_is_not_written_again(tmp_path):
+    """The compiler's steps go by the age of files: a killed build would begin anew."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libreadcon_core.so").touch()
+    eon._write_settings(tmp_path, tmp_path / "sources", print)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 4
+    for path in files:
+        os.utime(path, (1, 1))
+    eon._write_settings(tmp_path, tmp_path / "sources", print)
+    assert all(path.stat().st_mtime == 1 for path in files)
+    eon._write_settings(tmp_path, tmp_path / "elsewhere", print)
+    changed = [path.name for path in files if path.stat().st_mtime != 1]
+    assert changed == ["readcon-core.pc"]
 
 
 def test_steps_are_told(monkeypatch, tmp_path):

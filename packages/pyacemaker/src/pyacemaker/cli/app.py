@@ -222,7 +222,7 @@ def build_eon(
 ) -> None:
     """Build EON for kinetic Monte Carlo (kmc.engine: eon), once, on Debian 12.
 
-    About an hour on two cores. Installs Debian's packages where it may (as root) and names
+    About an hour on one busy core. Installs Debian's packages where it may (as root) and names
     them otherwise. Stop it at any moment and run it again: it goes on. Prints the folder of
     eon-server and eonclient.
 

@@ -204,7 +204,7 @@ def _built(folder: Path, say: Say, jobs: int, timeout_s: float) -> Path:
             f"building EON takes {_BUILD_MB} MB and {folder} has {free_MB:.0f} MB free; free "
             "some, or name another disk's folder in PYACEMAKER_CACHE"
         )
-    say(f"EON 3.6.0: built once, about an hour on two cores, then kept in {folder}")
+    say(f"EON 3.6.0: built once, about an hour on one busy core, then kept in {folder}")
     install_packages(_DEBIAN, "building EON", folder / "apt.log", say)
     sources = unpacked(
         _SOURCES,
@@ -233,7 +233,7 @@ def _built(folder: Path, say: Say, jobs: int, timeout_s: float) -> Path:
 
 def _write_settings(folder: Path, sources: Path, say: Say) -> None:
     """Write the header <format>, readcon-core as a library with its .pc, and the native file."""
-    write_whole(folder / "shim" / "format", _FORMAT)
+    _keep(folder / "shim" / "format", _FORMAT)
     library = folder / "lib" / "libreadcon_core.so"
     if not library.is_file():  # written anew it would be linked anew
         wheel = unpacked(
@@ -243,7 +243,7 @@ def _write_settings(folder: Path, sources: Path, say: Say) -> None:
         )
         write_whole(library, (wheel / _READCON_MODULE).read_bytes())
     include = sources / "subprojects" / "readcon-core" / "include"
-    write_whole(
+    _keep(
         folder / "pkgconfig" / "readcon-core.pc",
         "Name: readcon-core\n"
         "Description: .con files, by the C functions in the wheel readcon\n"
@@ -252,11 +252,17 @@ def _write_settings(folder: Path, sources: Path, say: Say) -> None:
         f'Libs: -L"{library.parent}" -lreadcon_core -lpython3.11 '
         f'-Wl,-rpath,"{library.parent}"\n',
     )
-    write_whole(
+    _keep(
         folder / "native.ini",
         f"[built-in options]\ncpp_args = ['-I{folder / 'shim'}']\n"
         f"pkg_config_path = ['{folder / 'pkgconfig'}']\n",
     )
+
+
+def _keep(path: Path, content: str) -> None:
+    """Write a file unless it is as it should be: a newer one would be compiled for anew."""
+    if not path.is_file() or path.read_text() != content:
+        write_whole(path, content)
 
 
 # ---- compiling

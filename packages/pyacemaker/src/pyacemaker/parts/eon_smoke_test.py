@@ -48,7 +48,8 @@ def run_smoke_test(server: Path, client: Path, folder: Path) -> None:
             f"EON's client relaxes a Lennard-Jones pair to {distance:.5f} angstrom and "
             f"{energy:.5f} eV, not 1.12246 and -1; its files: {folder}"
         )
-    write_whole(folder / "config.ini", _CONFIG.replace("minimization", "akmc"))
+    server_config = _CONFIG.replace("minimization", "akmc")
+    write_whole(folder / "config.ini", f"{server_config}[Communicator]\nclient_path = {client}\n")
     _run([str(server), "--status"], folder, "server.log")
     shutil.rmtree(folder)
 
