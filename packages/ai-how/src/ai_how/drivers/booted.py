@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +17,8 @@ from ai_how.plan.nodes import Node
 from ai_how.plan.plan import Plan
 from ai_how.slurm.conf import JOB_RECORD
 
+SLURMD_PORT = 6818
+_CONNECT_S = 1.0
 _FAILED = ["systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager"]
 
 
@@ -77,12 +80,23 @@ class BootedNodes(ABC):
         off: Sequence[str],
         say: Say,
         *,
+        new: Collection[str],
         limit_s: float,
         pause_s: float,
         silent_s: float,
     ) -> None:
-        """Wait until SLURM gives jobs to the nodes that are `on`. Raises DriverError."""
+        """Wait until SLURM gives jobs to the nodes that are `on`, of which `new` were just booted.
+
+        Raises DriverError.
+        """
         log = self.folder / "log"
+        late = {node.name: node.ip or node.name for node in on if node.name in new}
+
+        def begun(name: str) -> bool:
+            if name in late and _listens(late[name]):
+                del late[name]
+            return name not in late
+
         names = [node.name for node in on]
         until_ready(
             plan,
@@ -92,6 +106,7 @@ class BootedNodes(ABC):
             log,
             check=partial(refuse_ended, time.monotonic(), names, self._processes, log),
             revive=partial(self._revive, plan, say),
+            begun=begun,
             limit_s=limit_s,
             pause_s=pause_s,
             silent_s=silent_s,
@@ -107,3 +122,12 @@ class BootedNodes(ABC):
                 if failed := [line.split()[0] for line in lines if line]:
                     self._printed_in(node.name, ["systemctl", "restart", "--no-block", *failed])
                     say(f"{node.name}: {', '.join(failed)} had failed, and is started again")
+
+
+def _listens(address: str) -> bool:
+    """Say whether a slurmd listens at an address."""
+    try:
+        with socket.create_connection((address, SLURMD_PORT), timeout=_CONNECT_S):
+            return True
+    except OSError:
+        return False

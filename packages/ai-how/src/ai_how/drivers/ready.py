@@ -20,6 +20,10 @@ def _leave(_: Collection[str]) -> None:
     pass
 
 
+def _begun(_: str) -> bool:
+    return True
+
+
 def until_ready(
     plan: Plan,
     off: Sequence[str],
@@ -29,6 +33,7 @@ def until_ready(
     *,
     check: Callable[[], None] = lambda: None,
     revive: Callable[[Collection[str]], None] = _leave,
+    begun: Callable[[str], bool] = _begun,
     limit_s: float = _READY_S,
     pause_s: float = 0.05,
     silent_s: float = _SILENT_S,
@@ -36,8 +41,9 @@ def until_ready(
     """Wait until every node but `off` takes jobs; nodes that are only down are resumed.
 
     `check` is called each time round and may raise; `revive` every `silent_s` with the nodes that
-    do not answer SLURM, which are all where slurmctld does not. Raises DriverError after
-    `limit_s`.
+    do not answer SLURM, which are all where slurmctld does not. `begun` says whether the slurmd of
+    a node is there: of a node that has just lost its power slurmctld still holds that it takes
+    jobs. Raises DriverError after `limit_s`.
     """
     wanted = {node.name for node in plan.compute if node.name not in off}
     now = time.monotonic()
@@ -54,7 +60,8 @@ def until_ready(
         except SlurmError as error:
             answer, silent = str(error), everyone
         else:
-            waiting = {n for n in wanted if not _takes_jobs(states.get(n))}
+            late = {n for n in wanted if _takes_jobs(states.get(n)) and not begun(n)}
+            waiting = late | {n for n in wanted if not _takes_jobs(states.get(n))}
             if not waiting:
                 say(f"{len(wanted)} nodes take jobs")
                 return
@@ -67,8 +74,11 @@ def until_ready(
                 name = drained[0]
                 say(f"{name} is drained ({states[name].reason}); it is left as it is")
                 return
-            silent = {n for n in waiting if n not in states or not states[n].responds}
-            answer = ", ".join(_told(n, states.get(n)) for n in sorted(waiting)[:3])
+            silent = late | {n for n in waiting if n not in states or not states[n].responds}
+            answer = ", ".join(
+                f"slurmd of {n} has not begun" if n in late else _told(n, states.get(n))
+                for n in sorted(waiting)[:3]
+            )
         time.sleep(pause_s)
     raise DriverError(f"not ready after {limit_s:.0f} s: {answer}; see {log}")
 

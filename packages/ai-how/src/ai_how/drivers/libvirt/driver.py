@@ -88,9 +88,16 @@ class LibvirtDriver(BootedNodes):
         limit_s = for_all + for_each * len(on)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             ready = list(pool.map(prepare, on))
-        self._start(plan, ready, disk, limit_s, say)
+        new = self._start(plan, ready, disk, limit_s, say)
         self._until_ready(
-            plan, on, off, say, limit_s=limit_s, pause_s=0.5, silent_s=_SILENT_S[speed.kind]
+            plan,
+            on,
+            off,
+            say,
+            new=new,
+            limit_s=limit_s,
+            pause_s=0.5,
+            silent_s=_SILENT_S[speed.kind],
         )
 
     def stop(self, names: Sequence[str]) -> None:
@@ -255,7 +262,8 @@ class LibvirtDriver(BootedNodes):
 
     def _start(
         self, plan: Plan, wanted: Sequence[WantedGuest], disk: Disk, limit_s: float, say: Say
-    ) -> None:
+    ) -> list[str]:
+        """Boot what is off, mend what runs; return the names of those that were booted."""
         running = guests_of(self.folder)
         changed = {w.node.name: self._changed(w) for w in wanted if w.node.name in running}
         again = [
@@ -293,6 +301,7 @@ class LibvirtDriver(BootedNodes):
             for told in pool.map(mend, old):
                 if told:
                     say(told)
+        return [w.node.name for w in new]
 
     def _dumb(self, names: Sequence[str], limit_s: float) -> list[str]:
         """Return the nodes that run and do not answer, though they had time enough to boot."""

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ai_how.drivers.booted import SLURMD_PORT
 from ai_how.drivers.nspawn.root import NodeFile, owner_in
 from ai_how.plan.nodes import Node
 from ai_how.plan.plan import Plan
 from ai_how.slurm.conf import Site, gres_conf, slurm_conf, slurmdbd_conf
 
-SLURMCTLD_PORT, SLURMD_PORT = 6817, 6818
+SLURMCTLD_PORT = 6817
 UNITS = {
     "controller": ("munge.service", "slurmctld.service", "ssh.service"),
     "compute": ("munge.service", "slurmd.service", "ssh.service"),

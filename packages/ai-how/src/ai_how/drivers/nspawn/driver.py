@@ -91,7 +91,7 @@ class NspawnDriver(BootedNodes):
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             prepare = partial(self._prepare, plan, secrets, image.tree, common)
             changed = dict(zip((n.name for n in on), pool.map(prepare, on), strict=True))
-        self._start(plan, on, changed, net.bridge, say)
+        new = self._start(plan, on, changed, net.bridge, say)
         if roomy:
             with contextlib.suppress(SlurmError):  # those that failed jobs for want of space
                 resume(roomy, self.environment())
@@ -100,6 +100,7 @@ class NspawnDriver(BootedNodes):
             on,
             off,
             say,
+            new=new,
             limit_s=_READY_S + _READY_EACH_S * len(on),
             pause_s=0.05,
             silent_s=10.0,
@@ -314,7 +315,8 @@ class NspawnDriver(BootedNodes):
 
     def _start(
         self, plan: Plan, on: Sequence[Node], changed: Mapping[str, set[str]], bridge: str, say: Say
-    ) -> None:
+    ) -> list[str]:
+        """Boot what is off, mend what runs; return the names of those that were booted."""
         machines = machines_of(self.folder)
         renumbered = {
             node.name
@@ -346,3 +348,4 @@ class NspawnDriver(BootedNodes):
             for told in pool.map(mend, old):
                 if told:
                     say(told)
+        return [node.name for node in new]
