@@ -71,8 +71,9 @@ def find_phases(campaign: Campaign, oracle: Oracle, expected: Atoms) -> tuple[At
             new = _phases(campaign, oracle, lower, keys, failures)
             found[:] = _against_hull([*found, *new])
             names = {p.name for p in new}
-            _note_fall(campaign, phase, [p for p in found if p.name in names])
-            return [p for p in found if p.name in names]
+            fallen = [p for p in found if p.name in names]
+            _note_fall(campaign, phase, fallen)
+            return fallen
 
         chosen, decisions = choose(campaign, oracle, tuple(found), fall)
         if not any(holds_all(phase.atoms, campaign) for phase in chosen):
