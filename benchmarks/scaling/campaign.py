@@ -56,7 +56,7 @@ budget: {{initial_labels: {batch}, labels_per_iteration: {batch}, labels: {label
 
 def child(workdir: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Run the campaign in this process; with `--resume` only to its first new step."""
-    from benchmarks.scaling.null_parts import null_parts
+    from benchmarks.scaling.null_parts import NullParts
 
     from pyacemaker.campaign.events import Event
     from pyacemaker.campaign.orchestrator import run_campaign
@@ -100,7 +100,7 @@ def child(workdir: Path, given: argparse.Namespace) -> dict[str, Any]:
             )
 
     try:
-        outcome = run_campaign(settings, workdir, null_parts(settings, given.potential), listener)
+        outcome = run_campaign(settings, workdir, NullParts(settings, given.potential), listener)
         ending = f"{outcome.ending}: {outcome.reason}"
     except KeyboardInterrupt:
         ending = "stopped at its first new step"

@@ -15,24 +15,17 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.build import bulk
 from ase.calculators.calculator import Calculator
-from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from pyacemaker.campaign.parts import Parts
+from pyacemaker.campaign.parts import ConfiguredParts
 from pyacemaker.config.settings import CampaignSettings
 from pyacemaker.dynamics.base import GammaSample, MDRequest, MDResult
-from pyacemaker.dynamics.kmc.choose import make_kmc
-from pyacemaker.execution.choose import make_executor
 from pyacemaker.oracle.base import Label
-from pyacemaker.parts.foundation_models import foundation_models
 from pyacemaker.selection.base import Selection
 from pyacemaker.trainer.base import FitResult
-from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.trainer.settings import TrainerSettings
 from pyacemaker.validator.base import CheckResult
-from pyacemaker.validator.test_error import TestErrorCheck
 
 
 @dataclass(frozen=True)
@@ -130,6 +123,11 @@ class NullCheck:
 
 def fitted_potential(folder: Path) -> Path:
     """Fit a small potential of copper to EMT, for the calculators of report and relaxation."""
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+
+    from pyacemaker.trainer.pacemaker import LinearTrainer
+
     rng = np.random.default_rng(1)
     labelled = []
     for number in range(24):
@@ -151,17 +149,13 @@ def fitted_potential(folder: Path) -> Path:
     return trainer.fit(labelled[:20], labelled[20:], energies, folder, rng).potential
 
 
-def null_parts(settings: CampaignSettings, potential: Path) -> Parts:
-    """Return the parts: all that costs time in earnest is null, the executor is the real one."""
-    oracle = NullOracle()
-    return Parts(
-        make_oracle=lambda _: oracle,
-        foundation=foundation_models,
-        selector=NullSelector(),
-        trainer=NullTrainer(potential),
-        dynamics=NullDynamics(),
-        kmc=make_kmc(settings.kmc),
-        checks=(NullCheck(),),
-        test_check=TestErrorCheck(settings.validation),
-        executor=lambda workers, workdir: make_executor(settings.execution, workers, workdir),
-    )
+class NullParts(ConfiguredParts):
+    """All that costs time in earnest is null; the executor and the last test are the real ones."""
+
+    def __init__(self, settings: CampaignSettings, potential: Path) -> None:
+        super().__init__(settings, print, None)
+        self.make_oracle = lambda _: NullOracle()
+        self.selector = NullSelector()
+        self.trainer = NullTrainer(potential)
+        self.dynamics = NullDynamics()
+        self.checks = (NullCheck(),)

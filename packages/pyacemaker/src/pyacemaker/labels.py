@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ase.io
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -212,6 +211,8 @@ class LabelStore:
 
         Each carries its ``label_key``. (The format rounds positions to 1e-8 angstrom.)
         """
+        import ase.io  # noqa: PLC0415
+
         stream = io.StringIO()
         keys = self.keys()
         for key in keys:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ase import Atoms
-from ase.io import jsonio
 
 from pyacemaker.files import write_whole
 
@@ -23,6 +22,8 @@ class CorruptFileError(RuntimeError):
 
 def write_structures(path: Path, structures: Sequence[Atoms]) -> str:
     """Write positions, cells, arrays and info (no calculators) and return the file's SHA-256."""
+    from ase.io import jsonio  # noqa: PLC0415
+
     text = jsonio.encode([_plain(atoms) for atoms in structures])
     write_whole(path, text)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -34,6 +35,8 @@ def read_structures(path: Path, sha256: str | None = None) -> list[Atoms]:
     Raises CorruptFileError if the file is missing, is not JSON of structures, or differs
     from `sha256` where that is given.
     """
+    from ase.io import jsonio  # noqa: PLC0415
+
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -84,7 +84,7 @@ def _campaign(tmp_path: Path, trainer: Any, monkeypatch: pytest.MonkeyPatch, pas
     checks = [{"name": "eos", "passed": passes}]
     monkeypatch.setattr(learning, "judge", lambda *a: {"passed": passes, "checks": checks})
     return SimpleNamespace(
-        parts=SimpleNamespace(trainer=trainer),
+        parts=SimpleNamespace(growing=trainer),
         journal=journal,
         state=state,
         store=None,
@@ -157,7 +157,7 @@ def test_a_growth_that_is_not_possible_leaves_the_potential(
 
 def test_other_trainers_have_no_such_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not isinstance(LinearTrainer(), GrowingTrainer)
-    campaign = _campaign(tmp_path, LinearTrainer(), monkeypatch, True)
+    campaign = _campaign(tmp_path, None, monkeypatch, True)
     fit = _fit(campaign)
     assert growing.consider(campaign, 1, PREPARED, fit, PASSED) == (fit, PASSED)
     assert campaign.state.result(1, fits.GROW) is None

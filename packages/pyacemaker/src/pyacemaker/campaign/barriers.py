@@ -24,8 +24,6 @@ from pyacemaker.campaign.dataset import TRAIN
 from pyacemaker.campaign.entries import BARRIERS_STEP as STEP
 from pyacemaker.campaign.labelling import label_structures
 from pyacemaker.campaign.learning import save_checks
-from pyacemaker.dynamics.kmc.geometry import free_atoms
-from pyacemaker.dynamics.kmc.search import is_relevant
 from pyacemaker.dynamics.kmc.table import State, StateTable
 from pyacemaker.provenance import provenance_of, tag
 from pyacemaker.validator.base import CheckResult
@@ -108,6 +106,8 @@ def processes_of(
     barrier; of all these the lowest, at most `kmc.barriers_checked`, and no more than
     `most_labels` structures.
     """
+    from pyacemaker.dynamics.kmc.search import is_relevant  # noqa: PLC0415
+
     settings = campaign.settings.kmc
     if settings is None:
         return Processes((), ())
@@ -149,6 +149,8 @@ def processes_of(
 
 def _moved(state: State, moved: np.ndarray | None, group: str, place: str) -> Atoms:
     """Return a structure of a state, without constraints; what was held is in its provenance."""
+    from pyacemaker.dynamics.kmc.geometry import free_atoms  # noqa: PLC0415
+
     atoms: Atoms = state.atoms.copy()
     atoms.set_constraint()
     if moved is not None:

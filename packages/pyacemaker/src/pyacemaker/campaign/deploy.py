@@ -21,7 +21,6 @@ from pyacemaker.campaign.state import CampaignState
 from pyacemaker.files import sync_folder, write_whole
 from pyacemaker.labels import LabelStore
 from pyacemaker.report.data import ReportData
-from pyacemaker.report.render import write_report as write_report_file
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
@@ -99,6 +98,8 @@ def report_from(workdir: Path) -> Path:
 
 def _write(workdir: Path, data: ReportData) -> Path:
     """Write the report, and beside it how far gamma can be believed, as plain data."""
+    from pyacemaker.report.render import write_report as write_report_file  # noqa: PLC0415
+
     for check in reversed(data.checks):
         if "uncertainty" in check.series:
             found = {"iteration": check.iteration, "check": check.name}
@@ -122,7 +123,7 @@ def finish(campaign: Campaign, outcome: Outcome) -> None:
 
 def write_dataset(campaign: Campaign) -> Path:
     """Write every label as extended XYZ, with its side of the split as `split`."""
-    from ase.io.extxyz import write_extxyz  # noqa: PLC0415 - slow to import, needed once
+    from ase.io.extxyz import write_extxyz  # noqa: PLC0415, needed once
 
     found = entries(campaign.state)
     labels = read_labels(found, campaign.store, campaign.state)

@@ -12,9 +12,6 @@ from pyacemaker.campaign import barriers, explorers, fits
 from pyacemaker.campaign.budget import labels_left
 from pyacemaker.campaign.dataset import FREE, TEST, TRAIN, load
 from pyacemaker.campaign.labelling import label_structures
-from pyacemaker.generator.cold_start import cold_start
-from pyacemaker.generator.foundation import disagreement, foundation_frames, most_disputed
-from pyacemaker.generator.local import local_candidates
 from pyacemaker.provenance import group_of, provenance_of
 
 if TYPE_CHECKING:
@@ -41,6 +38,8 @@ def explore(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str,
     journal = campaign.journal
 
     def work(rng: np.random.Generator) -> dict[str, Any]:
+        from pyacemaker.generator.cold_start import cold_start  # noqa: PLC0415
+
         required: list[Atoms] = []
         source, role = "halts", TRAIN
         pool = _round_halts(campaign, iteration, rng)
@@ -81,6 +80,8 @@ def explore(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str,
 
 def _round_halts(campaign: Campaign, iteration: int, rng: np.random.Generator) -> list[Atoms]:
     """Return candidates round every frame at which a run of the last iteration ended early."""
+    from pyacemaker.generator.local import local_candidates  # noqa: PLC0415
+
     halts = explorers.halted_frames(campaign, iteration - 1)
     pool: list[Atoms] = []
     for name, frame in halts:
@@ -98,6 +99,8 @@ def _round_barriers(
     campaign: Campaign, iteration: int, rng: np.random.Generator
 ) -> tuple[list[Atoms], list[Atoms]]:
     """Return what lies on the way over barriers that were wrong, and candidates round the top."""
+    from pyacemaker.generator.local import local_candidates  # noqa: PLC0415
+
     saddles, way = barriers.wrong_saddles(campaign, iteration - 1)
     pool: list[Atoms] = []
     for number, saddle in enumerate(saddles):
@@ -116,6 +119,8 @@ def _by_foundation_models(
     campaign: Campaign, prepared: Prepared, rng: np.random.Generator
 ) -> list[Atoms]:
     """Return frames of trajectories with a foundation model; with two, the disputed half."""
+    from pyacemaker.generator.foundation import disagreement, foundation_frames, most_disputed  # noqa: PLC0415
+
     settings = campaign.settings
     if not settings.generator.foundation:
         return []

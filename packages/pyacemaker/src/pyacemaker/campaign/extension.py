@@ -13,14 +13,9 @@ from pyacemaker.campaign.decisions import decide_without_step, write_decisions
 from pyacemaker.campaign.policy import Decision, Exploration, Past, Situation, decide, material_of
 from pyacemaker.config.physics import guess_metallic
 from pyacemaker.dynamics.base import Dynamics, MDRequest
-from pyacemaker.dynamics.swap import SwapMonteCarlo
-from pyacemaker.generator.defects import surfaces
-from pyacemaker.generator.distort import deformed, supercell
-from pyacemaker.generator.volumes import is_metal
 from pyacemaker.oracle.settings import ASESettings, RootstockSettings
 from pyacemaker.potential import Potential
 from pyacemaker.validator.evaluation import PotentialError
-from pyacemaker.validator.relax import relax
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
@@ -59,6 +54,8 @@ def extend(
 
 
 def _decide(campaign: Campaign, iteration: int, prepared: Prepared) -> Decision:
+    from pyacemaker.generator.volumes import is_metal  # noqa: PLC0415
+
     settings = campaign.settings
     metals = all(is_metal(element) for element in settings.elements)
     material = material_of(
@@ -121,6 +118,8 @@ def _explore(
     decision: Decision,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
+    from pyacemaker.dynamics.swap import SwapMonteCarlo  # noqa: PLC0415
+
     crystal = simulation.crystal(campaign, prepared, fit)
     chosen: list[Exploration] = []
     requests: list[MDRequest] = []
@@ -199,6 +198,9 @@ def _start(
     rng: np.random.Generator,
 ) -> Atoms | None:
     """Return the cell an exploration begins from: where it halted before, or a new one."""
+    from pyacemaker.generator.defects import surfaces  # noqa: PLC0415
+    from pyacemaker.generator.distort import deformed  # noqa: PLC0415
+
     if (frame := _halted_before(campaign, iteration, what.kind)) is not None:
         return frame
     most = campaign.settings.dynamics.atoms
@@ -240,6 +242,9 @@ def _other_composition(
     rng: np.random.Generator,
 ) -> Atoms:
     """Return another compound among the stable phases, else the lattice with its atoms mixed."""
+    from pyacemaker.generator.distort import supercell  # noqa: PLC0415
+    from pyacemaker.validator.relax import relax  # noqa: PLC0415
+
     for phase in prepared.phases[1:]:
         if len(set(phase.get_chemical_symbols())) > 1:
             try:

@@ -32,8 +32,8 @@ def consider(
     verdict: dict[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the fit to go on with and its verdict: the grown one's, if growth was kept."""
-    trainer = campaign.parts.trainer
-    if not isinstance(trainer, GrowingTrainer):
+    trainer = campaign.parts.growing
+    if trainer is None:
         return fit, verdict
     journal = campaign.journal
 

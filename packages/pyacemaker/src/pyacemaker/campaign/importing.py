@@ -20,7 +20,6 @@ from pyacemaker.campaign.entries import COMPARE_STEP, IMPORT_STEP
 from pyacemaker.campaign.errors import CampaignError
 from pyacemaker.campaign.labelling import label_batch
 from pyacemaker.core_weight import core_weights
-from pyacemaker.data.importing import imported_labels
 from pyacemaker.oracle.base import Label
 
 if TYPE_CHECKING:
@@ -64,6 +63,8 @@ def take_imported(campaign: Campaign, prepared: Prepared) -> None:
 
 
 def _usable(campaign: Campaign, names: Sequence[str]) -> dict[str, Label]:
+    from pyacemaker.data.importing import imported_labels  # noqa: PLC0415
+
     elements = set(campaign.settings.elements)
     labels = imported_labels(campaign.store, names)
     held = {str(label.settings["name"]) for label in labels}

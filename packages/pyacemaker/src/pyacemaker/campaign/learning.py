@@ -19,7 +19,6 @@ from pyacemaker.generator.phases import phase_name
 from pyacemaker.potential import Potential
 from pyacemaker.trainer.base import FitResult, TrainerError
 from pyacemaker.validator.base import CheckResult
-from pyacemaker.validator.run import run_checks
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
@@ -80,6 +79,8 @@ def judge(
     campaign: Campaign, iteration: int, step: str, prepared: Prepared, fit: dict[str, Any]
 ) -> dict[str, Any]:
     """Run every gate on a fit, and return the verdict; `step` is the one that is running."""
+    from pyacemaker.validator.run import run_checks  # noqa: PLC0415
+
     journal = campaign.journal
     dataset = load(campaign.state, campaign.store, campaign.settings.seed)
     journal.checked(fit["manifest"])
@@ -98,6 +99,8 @@ def judge(
 
 def _on_phase(campaign: Campaign, calculator: Calculator, phase: Atoms) -> list[CheckResult]:
     """Put another stable phase through the gates of physics; their names say which phase."""
+    from pyacemaker.validator.run import run_checks  # noqa: PLC0415
+
     gates = [check for check in campaign.parts.checks if check.name in PROPERTY_GATES]
     if not gates:
         return []

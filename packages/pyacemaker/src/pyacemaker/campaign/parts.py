@@ -4,87 +4,176 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from ase.calculators.calculator import Calculator
 
 from pyacemaker.config.settings import CampaignSettings, GeneratorSettings
 from pyacemaker.dynamics.base import Dynamics, DynamicsError
-from pyacemaker.dynamics.choose import make_dynamics
 from pyacemaker.dynamics.kmc.base import KMCEngine
-from pyacemaker.dynamics.kmc.choose import make_kmc
 from pyacemaker.execution.base import Executor
-from pyacemaker.execution.choose import make_executor
-from pyacemaker.oracle.ase_oracle import ASEOracle
 from pyacemaker.oracle.base import Oracle
-from pyacemaker.oracle.espresso.oracle import EspressoOracle
-from pyacemaker.oracle.rootstock_oracle import RootstockOracle
 from pyacemaker.oracle.settings import OracleSettings, make_oracle
-from pyacemaker.parts.foundation_models import check_models, foundation_models
 from pyacemaker.selection.base import Selector
-from pyacemaker.selection.committee import CommitteeSelector
-from pyacemaker.selection.maxvol import MaxVolSelector, RandomSelector
-from pyacemaker.trainer.ace_jax import AceJaxTrainer
-from pyacemaker.trainer.base import Trainer
-from pyacemaker.trainer.finnis_sinclair import FinnisSinclairTrainer
+from pyacemaker.trainer.base import GrowingTrainer, Trainer
 from pyacemaker.trainer.growing.torch_needed import check_torch
-from pyacemaker.trainer.imported import ImportedTrainer
-from pyacemaker.trainer.pacemaker import LinearTrainer
 from pyacemaker.validator.base import Check
-from pyacemaker.validator.run import make_checks
-from pyacemaker.validator.test_error import TestErrorCheck
 
 Say = Callable[[str], None]
 
 ROWS = Path("cache") / "rows"
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What the orchestrator works with. A test may replace any of them."""
+class Parts(Protocol):
+    """What the orchestrator works with."""
 
-    make_oracle: Callable[[OracleSettings], Oracle]
-    foundation: Callable[[GeneratorSettings], AbstractContextManager[Sequence[Calculator]]]
-    selector: Selector
-    trainer: Trainer
-    dynamics: Dynamics
-    kmc: KMCEngine
-    checks: Sequence[Check]
-    test_check: Check
-    executor: Callable[[int, Path], Executor]
+    @property
+    def make_oracle(self) -> Callable[[OracleSettings], Oracle]:
+        """Makes the oracle of settings, which may be those of a converged cutoff."""
+
+    @property
+    def foundation(
+        self,
+    ) -> Callable[[GeneratorSettings], AbstractContextManager[Sequence[Calculator]]]:
+        """Starts the foundation models of the cold start, and stops them."""
+
+    @property
+    def selector(self) -> Selector:
+        """Chooses what is worth a label."""
+
+    @property
+    def trainer(self) -> Trainer:
+        """Fits."""
+
+    @property
+    def growing(self) -> GrowingTrainer | None:
+        """The trainer, if it is one whose potentials grow."""
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """Runs molecular dynamics."""
+
+    @property
+    def kmc(self) -> KMCEngine:
+        """Walks by kinetic Monte Carlo."""
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """The gates, in order."""
+
+    @property
+    def test_check(self) -> Check:
+        """The last test, on independent trajectories."""
+
+    @property
+    def executor(self) -> Callable[[int, Path], Executor]:
+        """Opens so many workers for a campaign in a work directory."""
+
+
+class ConfiguredParts:
+    """The parts that settings ask for, each made when it is first used.
+
+    What some of them import takes seconds, and a resumed campaign needs them late or never.
+    `say` is told what takes long, such as a build. What can be computed anew, such as the rows
+    of a fit, is kept in `workdir`, if one is named.
+    """
+
+    make_oracle = staticmethod(make_oracle)
+
+    def __init__(self, settings: CampaignSettings, say: Say, workdir: Path | None) -> None:
+        self._settings, self._say, self._workdir = settings, say, workdir
+
+    def foundation(
+        self, settings: GeneratorSettings
+    ) -> AbstractContextManager[Sequence[Calculator]]:
+        """Start the foundation models that `settings` name."""
+        from pyacemaker.parts.foundation_models import foundation_models  # noqa: PLC0415
+
+        return foundation_models(settings)
+
+    @cached_property
+    def selector(self) -> Selector:
+        """Of `selection`."""
+        return _make_selector(self._settings, self._workdir)
+
+    @cached_property
+    def trainer(self) -> Trainer:
+        """Of `trainer`."""
+        return _make_trainer(self._settings, self._say, self._workdir)
+
+    @property
+    def growing(self) -> GrowingTrainer | None:
+        """Of `trainer`, if those grow; others are not made for the question."""
+        if self._settings.trainer.fit != "esper":
+            return None
+        trainer = self.trainer
+        return trainer if isinstance(trainer, GrowingTrainer) else None
+
+    @cached_property
+    def dynamics(self) -> Dynamics:
+        """Of `dynamics`."""
+        return _make_dynamics(self._settings, self._say)
+
+    @cached_property
+    def kmc(self) -> KMCEngine:
+        """Of `dynamics`, where it walks."""
+        from pyacemaker.dynamics.kmc.choose import make_kmc  # noqa: PLC0415
+
+        return make_kmc(self._settings.kmc)
+
+    @cached_property
+    def checks(self) -> Sequence[Check]:
+        """Of `validation`."""
+        from pyacemaker.validator.run import make_checks  # noqa: PLC0415
+
+        return make_checks(self._settings.validation)
+
+    @cached_property
+    def test_check(self) -> Check:
+        """Of `validation`."""
+        from pyacemaker.validator.test_error import TestErrorCheck  # noqa: PLC0415
+
+        return TestErrorCheck(self._settings.validation)
+
+    def executor(self, workers: int, workdir: Path) -> Executor:
+        """Of `execution`."""
+        from pyacemaker.execution.choose import make_executor  # noqa: PLC0415
+
+        return make_executor(self._settings.execution, workers, workdir)
 
 
 def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None) -> Parts:
-    """Return the parts `settings` ask for. `say` is told what takes long, such as a build.
-
-    What can be computed anew, such as the rows of a fit, is kept in `workdir`, if one is named.
+    """Return the parts `settings` ask for, those made that could be refused (see the class).
 
     Raises OracleError, DynamicsError, TrainerError or PartError, with the remedy, where a part
     cannot be had.
     """
+    from pyacemaker.oracle.ase_oracle import ASEOracle  # noqa: PLC0415
+    from pyacemaker.oracle.espresso.oracle import EspressoOracle  # noqa: PLC0415
+    from pyacemaker.oracle.rootstock_oracle import RootstockOracle  # noqa: PLC0415
+    from pyacemaker.parts.foundation_models import check_models  # noqa: PLC0415
+
     oracle = make_oracle(settings.oracle)
     if isinstance(oracle, EspressoOracle):
         oracle.prepare(settings.elements, say)
     elif isinstance(oracle, RootstockOracle | ASEOracle):
         oracle.prepare()
     check_models(settings.generator)
-    checks = make_checks(settings.validation)
-    return Parts(
-        make_oracle=make_oracle,
-        foundation=foundation_models,
-        selector=_make_selector(settings, workdir),
-        trainer=_make_trainer(settings, say, workdir),
-        dynamics=_make_dynamics(settings, say),
-        kmc=make_kmc(settings.kmc),
-        checks=checks,
-        test_check=TestErrorCheck(settings.validation),
-        executor=partial(make_executor, settings.execution),
-    )
+    parts = ConfiguredParts(settings, say, workdir)
+    _ = parts.dynamics
+    if settings.kmc is not None and settings.kmc.engine == "eon":
+        _ = parts.kmc
+    if settings.trainer.backend != "pacemaker" or settings.trainer.fit != "linear":
+        _ = parts.trainer
+    return parts
 
 
 def _make_selector(settings: CampaignSettings, workdir: Path | None) -> Selector:
+    from pyacemaker.selection.committee import CommitteeSelector  # noqa: PLC0415
+    from pyacemaker.selection.maxvol import MaxVolSelector, RandomSelector  # noqa: PLC0415
+
     if settings.selection.selection == "random":
         return RandomSelector.for_elements(settings.elements, settings.trainer)
     if settings.selection.selection == "committee":
@@ -102,8 +191,12 @@ def _make_selector(settings: CampaignSettings, workdir: Path | None) -> Selector
 
 def _make_trainer(settings: CampaignSettings, say: Say, workdir: Path | None) -> Trainer:
     if settings.trainer.backend == "imported":
+        from pyacemaker.trainer.imported import ImportedTrainer  # noqa: PLC0415
+
         return ImportedTrainer(settings.trainer)
     if settings.trainer.backend == "ace-jax":
+        from pyacemaker.trainer.ace_jax import AceJaxTrainer  # noqa: PLC0415
+
         return AceJaxTrainer(settings.trainer, say)
     if settings.trainer.fit == "esper":
         check_torch()
@@ -111,11 +204,17 @@ def _make_trainer(settings: CampaignSettings, say: Say, workdir: Path | None) ->
 
         return EsperTrainer(settings.trainer)
     if settings.trainer.fit == "finnis-sinclair":
+        from pyacemaker.trainer.finnis_sinclair import FinnisSinclairTrainer  # noqa: PLC0415
+
         return FinnisSinclairTrainer(settings.trainer, say)
+    from pyacemaker.trainer.pacemaker import LinearTrainer  # noqa: PLC0415
+
     return LinearTrainer(settings.trainer, settings.workers, workdir and workdir / ROWS)
 
 
 def _make_dynamics(settings: CampaignSettings, say: Say) -> Dynamics:
+    from pyacemaker.dynamics.choose import make_dynamics  # noqa: PLC0415
+
     dynamics = settings.dynamics
     if settings.trainer.fit != "esper":
         return make_dynamics(dynamics.engine, dynamics.lammps_command, say)

@@ -12,9 +12,7 @@ from ase import Atoms
 from pyacemaker.campaign.entries import PHASES_STEP
 from pyacemaker.generator.phases import formula_of
 from pyacemaker.oracle.base import Oracle
-from pyacemaker.oracle.calculator import OracleCalculator
 from pyacemaker.oracle.settings import ASESettings, RootstockSettings
-from pyacemaker.validator.run import make_checks
 from pyacemaker.validator.settings import Gate, ValidationSettings
 
 if TYPE_CHECKING:
@@ -81,6 +79,9 @@ def _judge_one(task: Task) -> tuple[str, tuple[Atoms, ...]]:
 
     Both are empty where they pass.
     """
+    from pyacemaker.oracle.calculator import OracleCalculator  # noqa: PLC0415
+    from pyacemaker.validator.run import make_checks  # noqa: PLC0415
+
     task.workdir.mkdir(parents=True, exist_ok=True)
     calculator = OracleCalculator(task.oracle, task.workdir)
     for gate in make_checks(task.settings):

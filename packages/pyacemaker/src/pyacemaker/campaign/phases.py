@@ -33,10 +33,8 @@ from pyacemaker.campaign.labelling import label_batch
 from pyacemaker.campaign.phase_choice import Phase, choose, holds_all, is_cheap
 from pyacemaker.campaign.relaxing import lower_states, relaxed_candidates, with_cell
 from pyacemaker.generator.base import GeneratorError
-from pyacemaker.generator.contact import scaled_to_volume
 from pyacemaker.generator.phases import Candidate, candidate_phases, phase_name
 from pyacemaker.oracle.base import Oracle
-from pyacemaker.validator.test_error import energies_above_hull
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
@@ -177,6 +175,8 @@ def _at_best_volume(
     failures: dict[str, str],
 ) -> list[Candidate]:
     """Label a scan of volumes of each and return it at the volume of the lowest energy."""
+    from pyacemaker.generator.contact import scaled_to_volume  # noqa: PLC0415
+
     scans = [
         [
             with_cell(c, scaled_to_volume(c.atoms, f * float(c.atoms.get_volume()))).atoms
@@ -220,6 +220,8 @@ def best_volume(points: Sequence[tuple[float, float]]) -> float:
 
 
 def _against_hull(phases: list[Phase]) -> list[Phase]:
+    from pyacemaker.validator.test_error import energies_above_hull  # noqa: PLC0415
+
     energies = np.array([phase.energy for phase in phases])
     above = energies_above_hull(energies, [p.atoms.get_chemical_symbols() for p in phases])
     placed = [

@@ -15,10 +15,7 @@ from pyacemaker.campaign.labelling import label_batch
 from pyacemaker.campaign.phases import find_phases
 from pyacemaker.campaign.state import CampaignState
 from pyacemaker.config.settings import CampaignSettings
-from pyacemaker.generator.pairs import isolated_atoms
-from pyacemaker.generator.prototypes import reference_structure
 from pyacemaker.oracle.base import Oracle
-from pyacemaker.oracle.cutoff_gate import converge_cutoff
 from pyacemaker.oracle.dft_settings import GPAWSettings, VASPSettings
 from pyacemaker.oracle.settings import ASESettings, EspressoSettings, RootstockSettings
 from pyacemaker.provenance import tag
@@ -88,6 +85,8 @@ def _reference(campaign: Campaign) -> Atoms:
     journal = campaign.journal
 
     def work(_: np.random.Generator) -> dict[str, Any]:
+        from pyacemaker.generator.prototypes import reference_structure  # noqa: PLC0415
+
         atoms = settings.structure.atoms()
         if atoms is None:
             atoms = reference_structure(settings.elements)
@@ -111,6 +110,8 @@ def _converged_oracle(campaign: Campaign, reference: Atoms) -> Oracle:
         return make(with_cutoff(settings, ecutwfc_Ry))
 
     def work(_: np.random.Generator) -> dict[str, Any]:
+        from pyacemaker.oracle.cutoff_gate import converge_cutoff  # noqa: PLC0415
+
         report = converge_cutoff(
             at_cutoff,
             start_Ry,
@@ -170,6 +171,8 @@ def _reference_energies(campaign: Campaign, oracle: Oracle) -> dict[str, float]:
     journal = campaign.journal
 
     def work(_: np.random.Generator) -> dict[str, Any]:
+        from pyacemaker.generator.pairs import isolated_atoms  # noqa: PLC0415
+
         atoms = isolated_atoms(campaign.settings.elements)
         batch = label_batch(atoms, oracle, campaign.store, campaign.executor, journal.progress)
         if batch.failures:

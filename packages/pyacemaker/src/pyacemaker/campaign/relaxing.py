@@ -11,20 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import spglib
 from ase import Atoms
 
 from pyacemaker.campaign.entries import PHASES_STEP
 from pyacemaker.campaign.phase_choice import LOWER_EV_PER_ATOM, Phase, Task
 from pyacemaker.generator.phases import Candidate
 from pyacemaker.oracle.base import Oracle
-from pyacemaker.oracle.calculator import OracleCalculator
 from pyacemaker.provenance import provenance_of, tag
 from pyacemaker.validator.evaluation import PotentialError
-from pyacemaker.validator.relax import Relaxed, relax
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
+    from pyacemaker.validator.relax import Relaxed
 
 _MOST_STARTS = 6
 _SYMPREC_A = 0.03
@@ -71,6 +69,8 @@ def lower_states(
 
 def primitive_cell(atoms: Atoms) -> tuple[Atoms, str]:
     """Return the primitive cell as relaxed, and its space group (Hermann-Mauguin)."""
+    import spglib  # noqa: PLC0415
+
     crystal = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     data = spglib.get_symmetry_dataset(crystal, symprec=_SYMPREC_A)
     cell = spglib.standardize_cell(crystal, to_primitive=True, symprec=_SYMPREC_A)
@@ -117,6 +117,9 @@ def _relaxed(campaign: Campaign, oracle: Oracle, cells: Sequence[Atoms]) -> dict
 
 
 def _relax_one(task: Task) -> Relaxed:
+    from pyacemaker.oracle.calculator import OracleCalculator  # noqa: PLC0415
+    from pyacemaker.validator.relax import relax  # noqa: PLC0415
+
     task.workdir.mkdir(parents=True, exist_ok=True)
     calculator = OracleCalculator(task.oracle, task.workdir)
     # A symmetric cell has symmetric forces: to impose it costs ten times the oracle's own time.

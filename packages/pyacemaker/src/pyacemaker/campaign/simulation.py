@@ -17,9 +17,7 @@ from ase import Atoms
 
 from pyacemaker.campaign.explored import Explored, Stage
 from pyacemaker.dynamics.base import Dynamics, MDRequest, MDResult
-from pyacemaker.generator.distort import supercell
 from pyacemaker.potential import Potential
-from pyacemaker.validator.relax import relax
 
 if TYPE_CHECKING:
     from pyacemaker.campaign.orchestrator import Campaign
@@ -66,6 +64,9 @@ def md_tasks(campaign: Campaign, stage: Stage) -> list[MDTask]:
 
 def crystal(campaign: Campaign, prepared: Prepared, fit: Mapping[str, Any]) -> Atoms:
     """Return the MD cell: the reference crystal relaxed with the potential, repeated."""
+    from pyacemaker.generator.distort import supercell  # noqa: PLC0415
+    from pyacemaker.validator.relax import relax  # noqa: PLC0415
+
     potential = Potential.load(campaign.journal.workdir / fit["potential"])
     relaxed = relax(prepared.reference, potential.calculator())
     return supercell(relaxed.atoms, campaign.settings.dynamics.atoms)

@@ -22,7 +22,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 HALT_ERROR = 3.0
 LEAST_ATOMS = 60
@@ -96,6 +95,8 @@ def calibrated(pairs: Array, goal_eV_per_A: float, select: float, halt: float) -
 
 def curve(pairs: Array) -> tuple[Array, Array]:
     """Return gamma and the monotone RMS error (eV/angstrom), one point for each ten atoms."""
+    from scipy.optimize import isotonic_regression  # noqa: PLC0415
+
     ordered = pairs[np.argsort(pairs[:, 0], kind="stable")]
     bins = np.array_split(ordered, max(1, len(ordered) // _BIN))
     gamma = np.array([part[:, 0].mean() for part in bins])

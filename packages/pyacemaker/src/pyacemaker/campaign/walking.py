@@ -18,9 +18,7 @@ from ase import Atoms
 from pyacemaker.campaign.explored import Explored, Stage
 from pyacemaker.campaign.simulation import crystal
 from pyacemaker.dynamics.kmc.base import KMCEngine, KMCRequest, KMCResult
-from pyacemaker.dynamics.kmc.landscape import Landscape
 from pyacemaker.dynamics.kmc.settings import KMCSettings
-from pyacemaker.dynamics.kmc.summary import summary_of
 from pyacemaker.files import sha256_of
 from pyacemaker.potential import Potential
 from pyacemaker.potential.manifest import MANIFEST
@@ -45,6 +43,8 @@ class KMCTask:
 
     def work(self) -> Explored:
         """Walk. Raises DynamicsError, TableError."""
+        from pyacemaker.dynamics.kmc.landscape import Landscape  # noqa: PLC0415
+
         # made in the worker: a calculator of python-ace is not shared between threads
         calculator = Potential.load(self.potential).calculator()
         landscape = Landscape(calculator, sha256_of(self.potential / MANIFEST), self.gamma_halt)
@@ -100,6 +100,8 @@ def _saved_table(campaign: Campaign, iteration: int) -> Path | None:
 
 def _record(task: KMCTask, result: KMCResult) -> dict[str, Any]:
     """Return what the state keeps of a walk."""
+    from pyacemaker.dynamics.kmc.summary import summary_of  # noqa: PLC0415
+
     summary = summary_of(result, task.settings)
     text = (
         f"kMC at {task.settings.temperature_K:.0f} K: {result.status} after "

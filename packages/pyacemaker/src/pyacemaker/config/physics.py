@@ -17,8 +17,9 @@ from math import gcd, isfinite
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii, reference_states
+
+from pyacemaker.generator.periodic_table import element
 
 T = TypeVar("T")
 
@@ -66,14 +67,6 @@ class Ruled(Generic[T]):
 @dataclass(frozen=True)
 class Constant(Ruled[T]):
     """A value that does not depend on the elements, and why it was chosen."""
-
-
-@cache
-def element(symbol: str) -> Any:
-    """Return pymatgen's Element (imported late: it takes seconds)."""
-    from pymatgen.core.periodic_table import Element  # noqa: PLC0415
-
-    return Element(symbol)
 
 
 def electronegativity(symbol: str) -> float:
@@ -307,6 +300,8 @@ def reference_cell(symbol: str) -> Any | None:
     the element's own: the shortest distance must lie within 0.8 to 1.35 covalent
     diameters (hcp Te, by 1.42, is not), noble gases excepted.
     """
+    from ase.build import bulk  # noqa: PLC0415
+
     state = reference_states[atomic_numbers[symbol]]
     if state is None or state["symmetry"] == "diatom":
         return None

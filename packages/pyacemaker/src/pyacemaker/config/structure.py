@@ -10,16 +10,12 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io import read
-from ase.io.formats import UnknownFileTypeError
-from ase.neighborlist import neighbor_list
 
 from pyacemaker.config.nearest import nearest
 from pyacemaker.config.physics import Ruled
 from pyacemaker.config.settings import StructureSettings
 from pyacemaker.generator.base import GeneratorError
 from pyacemaker.generator.crystals import COMPOUND, ELEMENTAL
-from pyacemaker.generator.reference import reference_structure
 from pyacemaker.provenance import provenance_of, tag
 
 PROTOTYPES: tuple[str, ...] = tuple(kind.name for kind in (*ELEMENTAL, *COMPOUND))
@@ -36,6 +32,8 @@ def resolve_structure(
     prototype, a formula, or both (``rutile TiO2``). `max_atoms` bounds what is chosen
     here, not what the user names. Raises ValueError with the remedy.
     """
+    from pyacemaker.generator.reference import reference_structure  # noqa: PLC0415
+
     if text is None:
         return _suggested(elements, max_atoms)
     name = text.strip()
@@ -50,6 +48,8 @@ def resolve_structure(
 
 
 def _suggested(elements: Sequence[str], max_atoms: int) -> Ruled[StructureSettings]:
+    from pyacemaker.generator.reference import reference_structure  # noqa: PLC0415
+
     try:
         atoms = reference_structure(elements, max_atoms=max_atoms)
     except GeneratorError:  # no crystal of all these elements is that small
@@ -88,6 +88,10 @@ def _refusal(name: str, path: Path, base_dir: Path, reason: str) -> str:
 
 
 def _from_file(path: Path, name: str, elements: Sequence[str]) -> Ruled[StructureSettings]:
+    from ase.io import read  # noqa: PLC0415
+    from ase.io.formats import UnknownFileTypeError  # noqa: PLC0415
+    from ase.neighborlist import neighbor_list  # noqa: PLC0415
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from ase.io import read
 
 from pyacemaker.config.oracle_choice import absolute
 from pyacemaker.config.physics import Ruled
@@ -53,6 +52,8 @@ def resolve_walk(
 
 def _read(name: str, base_dir: Path, elements: list[str]) -> WalkStart:
     """Read a structure file. Raises ValueError with the remedy."""
+    from ase.io import read  # noqa: PLC0415
+
     path = absolute(name, base_dir)
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")

@@ -28,7 +28,8 @@ from pyacemaker.dynamics.start import (
     shortest_distance,
     starting_atoms,
 )
-from pyacemaker.potential import HybridCalculator, Potential, PotentialError
+from pyacemaker.potential import Potential, PotentialError
+from pyacemaker.potential.calculator import HybridCalculator
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from pyacemaker.dynamics.ase_md import ASEDynamics
 from pyacemaker.dynamics.base import Dynamics, DynamicsError
 from pyacemaker.dynamics.lammps import LammpsDynamics, named_program, wheel_program
 from pyacemaker.parts.mlpace_plugin import build_plugin
@@ -45,7 +44,7 @@ def make_dynamics(
     if engine not in ("auto", "lammps", "ase"):
         raise DynamicsError(f"unknown engine {engine!r}: choose auto, lammps or ase")
     if engine == "ase":
-        return ASEDynamics(isotropic=isotropic)
+        return _by_ase(isotropic)
     if lammps_command is not None:
         words = shlex.split(lammps_command) if isinstance(lammps_command, str) else lammps_command
         try:
@@ -61,4 +60,10 @@ def make_dynamics(
             raise DynamicsError(str(error)) from error
         say(f"LAMMPS cannot be used: {error}")
         say("molecular dynamics will run by ASE instead, several times slower")
-        return ASEDynamics(isotropic=isotropic)
+        return _by_ase(isotropic)
+
+
+def _by_ase(isotropic: bool) -> Dynamics:
+    from pyacemaker.dynamics.ase_md import ASEDynamics  # noqa: PLC0415
+
+    return ASEDynamics(isotropic=isotropic)

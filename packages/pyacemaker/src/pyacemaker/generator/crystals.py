@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from ase import Atoms
-from ase.spacegroup import crystal
 
 from pyacemaker.generator.base import GeneratorError
-from pyacemaker.generator.contact import right_handed, scaled_to_volume
 
 Site = tuple[str, tuple[float, float, float]]
 
@@ -170,6 +168,10 @@ def build(
     cell) override the prototype's own. Raises GeneratorError for a wrong number of
     elements or a volume that is not positive.
     """
+    from ase.spacegroup import crystal  # noqa: PLC0415
+
+    from pyacemaker.generator.contact import right_handed, scaled_to_volume  # noqa: PLC0415
+
     if len(elements) != kind.slots:
         raise GeneratorError(f"{kind.name} takes {kind.slots} elements, got {len(elements)}")
     if not (np.isfinite(volume_A3_per_atom) and volume_A3_per_atom > 0):

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ase import Atoms
 from ase.formula import Formula
 
 from pyacemaker.generator.base import GeneratorError, checked_elements
-from pyacemaker.generator.contact import bare, roomy
-from pyacemaker.generator.crystals import Prototype, prototype
-from pyacemaker.generator.known import COMPOUNDS
-from pyacemaker.generator.prototypes import PrototypeChoice, known_prototypes
-from pyacemaker.generator.reference import from_measured, reference_structure
-from pyacemaker.generator.volumes import is_metal
 from pyacemaker.provenance import provenance_of, tag
+
+if TYPE_CHECKING:
+    from pyacemaker.generator.crystals import Prototype
+    from pyacemaker.generator.prototypes import PrototypeChoice
 
 _OF_METALS = ("fcc", "bcc", "hcp")
 
@@ -78,6 +77,10 @@ def candidate_phases(
     GeneratorError
         For unknown elements or a composition that is no formula of them.
     """
+    from pyacemaker.generator.prototypes import known_prototypes  # noqa: PLC0415
+    from pyacemaker.generator.reference import reference_structure  # noqa: PLC0415
+    from pyacemaker.generator.volumes import is_metal  # noqa: PLC0415
+
     symbols = checked_elements(elements)
     metallic = all(is_metal(symbol) for symbol in symbols)
     wanted = {_checked(formula, symbols) for formula in compositions}
@@ -118,6 +121,8 @@ def _holds_all(candidate: Candidate, symbols: tuple[str, ...]) -> bool:
 
 
 def _made(kind: Prototype, atoms: Atoms, *, measured: bool) -> Candidate:
+    from pyacemaker.generator.contact import bare  # noqa: PLC0415
+
     cell = bare(atoms)
     name = f"{kind.name} {formula_of(cell.get_chemical_symbols())}"
     tag(cell, "phase", f"phase-{name.replace(' ', '-')}", prototype=kind.name, phase=name)
@@ -125,6 +130,10 @@ def _made(kind: Prototype, atoms: Atoms, *, measured: bool) -> Candidate:
 
 
 def _measured(symbols: tuple[str, ...], max_atoms: int) -> list[Candidate]:
+    from pyacemaker.generator.crystals import prototype  # noqa: PLC0415
+    from pyacemaker.generator.known import COMPOUNDS  # noqa: PLC0415
+    from pyacemaker.generator.reference import from_measured  # noqa: PLC0415
+
     return [
         _made(prototype(crystal.kind), from_measured(crystal), measured=not crystal.stand_in)
         for crystal in COMPOUNDS
@@ -133,10 +142,16 @@ def _measured(symbols: tuple[str, ...], max_atoms: int) -> list[Candidate]:
 
 
 def _of_choice(choice: PrototypeChoice) -> Candidate:
+    from pyacemaker.generator.contact import roomy  # noqa: PLC0415
+
     return _made(choice.kind, roomy(choice.structure()), measured=False)
 
 
 def _of_element(symbol: str, max_atoms: int) -> list[Candidate]:
+    from pyacemaker.generator.crystals import prototype  # noqa: PLC0415
+    from pyacemaker.generator.prototypes import PrototypeChoice  # noqa: PLC0415
+    from pyacemaker.generator.reference import reference_structure  # noqa: PLC0415
+
     ground = reference_structure([symbol], max_atoms=max_atoms)
     known = provenance_of(ground)
     likely = not known["stand_in"] and known["source"] == "measured"

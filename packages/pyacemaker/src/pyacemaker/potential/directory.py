@@ -9,18 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 from ase import Atoms
 from numpy.typing import NDArray
-from pyace.basis import ACEBBasisSet, BBasisConfiguration
 
 import pyacemaker
 from pyacemaker.files import sha256_of, sync_folder
-from pyacemaker.potential.calculator import HybridCalculator
-from pyacemaker.potential.environment import check_elements
 from pyacemaker.potential.lammps import include_snippet, pair_commands
 from pyacemaker.potential.manifest import (
     ACTIVE_SET,
@@ -35,8 +32,13 @@ from pyacemaker.potential.manifest import (
     PotentialError,
 )
 from pyacemaker.potential.posterior import Posterior
-from pyacemaker.trainer.baseline import ZblBaseline
-from rootstock.environments.esper_env import GrownCalculator, read_directory
+
+if TYPE_CHECKING:
+    from pyace.basis import ACEBBasisSet, BBasisConfiguration
+
+    from pyacemaker.potential.calculator import HybridCalculator
+    from pyacemaker.trainer.baseline import ZblBaseline
+    from rootstock.environments.esper_env import GrownCalculator
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ class Potential:
 
     def calculator(self) -> HybridCalculator | GrownCalculator:
         """Return an ASE calculator on the labels' energy scale, with gamma in its results."""
+        from pyacemaker.potential.calculator import HybridCalculator  # noqa: PLC0415
+        from rootstock.environments.esper_env import GrownCalculator, read_directory  # noqa: PLC0415
+
         if self.manifest.form == "esper":
             return GrownCalculator(read_directory(self.directory))
         return HybridCalculator(
@@ -89,6 +94,8 @@ class Potential:
 
         LAMMPS with the .yaml (`lammps_commands(gamma=True)`) gives energies without it.
         """
+        from pyacemaker.potential.environment import check_elements  # noqa: PLC0415
+
         symbols = atoms.get_chemical_symbols()
         check_elements(symbols, {e: i for i, e in enumerate(self.elements)})
         return float(sum(self.manifest.reference_energies_eV[s] for s in symbols))
@@ -109,6 +116,8 @@ class Potential:
         plugin_paths
             Shared objects that hold the pair styles, to be loaded first.
         """
+        from pyacemaker.potential.environment import check_elements  # noqa: PLC0415
+
         if self.manifest.form == "esper":
             raise PotentialError(
                 f"{self.directory}: LAMMPS has no pair style for an esper potential; publish it "
@@ -161,6 +170,8 @@ def write_potential(
     PotentialError
         If an element lacks its reference energy or active set, or coefficients are not finite.
     """
+    from pyace.basis import ACEBBasisSet  # noqa: PLC0415
+
     basis_set = basis if isinstance(basis, ACEBBasisSet) else ACEBBasisSet(basis)
     elements = tuple(basis_set.elements_name)
     _check_complete(elements, basis_set, active_set_inverse, reference_energies)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ase.data import atomic_numbers
 
 from pyacemaker.potential.manifest import PotentialError
-from pyacemaker.trainer.baseline import ZblBaseline
+
+if TYPE_CHECKING:
+    from pyacemaker.trainer.baseline import ZblBaseline
 
 
 def pair_commands(

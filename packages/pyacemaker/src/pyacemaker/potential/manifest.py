@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pyacemaker.trainer.baseline import ZblBaseline
+if TYPE_CHECKING:
+    from pyacemaker.trainer.baseline import ZblBaseline
+
 
 MANIFEST = "potential.json"
 BASIS = "potential.yaml"
@@ -44,6 +46,8 @@ class Manifest(BaseModel):
 
     def zbl(self) -> ZblBaseline:
         """Return the baseline this potential was fitted against."""
+        from pyacemaker.trainer.baseline import ZblBaseline  # noqa: PLC0415
+
         return ZblBaseline.from_json(self.baseline)
 
     def to_text(self) -> str:

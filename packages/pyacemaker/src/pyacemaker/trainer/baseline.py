@@ -21,7 +21,6 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
-from ase.neighborlist import primitive_neighbor_list
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -129,6 +128,8 @@ class ZblBaseline:
         `nearest_A` is the smallest distance of any pair (angstrom) where the caller knows it:
         atoms out of each other's reach are not looked at.
         """
+        from ase.neighborlist import primitive_neighbor_list  # noqa: PLC0415
+
         count = len(atoms)
         forces = np.zeros((count, 3))
         energies = np.zeros(count)

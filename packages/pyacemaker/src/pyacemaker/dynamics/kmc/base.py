@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from ase import Atoms
 
-from pyacemaker.dynamics.kmc.landscape import Landscape
 from pyacemaker.dynamics.kmc.settings import KMCSettings
 from pyacemaker.dynamics.kmc.table import Hop, Search, State
+
+if TYPE_CHECKING:
+    from pyacemaker.dynamics.kmc.landscape import Landscape
 
 Progress = Callable[[int, int, str], None]
 

@@ -12,13 +12,14 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from ase.io import jsonio
 
-from pyacemaker.dynamics.kmc.geometry import Array, Indices
+if TYPE_CHECKING:
+    from pyacemaker.dynamics.kmc.geometry import Array, Indices
+
 
 FORMAT = 1
 FILE_NAME = "kmc.db"
@@ -248,6 +249,8 @@ def _checksum(kind: str, number: int, part: int, content: str) -> str:
 
 def structure_text(atoms: Atoms) -> str:
     """Return `atoms` with its constraints as JSON text, exact to the last bit."""
+    from ase.io import jsonio  # noqa: PLC0415
+
     plain: Atoms = atoms.copy()
     plain.calc = None
     return str(jsonio.encode(plain))
@@ -255,6 +258,8 @@ def structure_text(atoms: Atoms) -> str:
 
 def structure_from(text: str) -> Atoms:
     """Return what `structure_text` wrote."""
+    from ase.io import jsonio  # noqa: PLC0415
+
     atoms: Atoms = jsonio.decode(text)
     return atoms
 
