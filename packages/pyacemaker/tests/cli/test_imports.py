@@ -1,4 +1,4 @@
-"""What `--help` must not wait for."""
+"""What `--help`, and a campaign before it knows its next step, must not wait for."""
 
 from __future__ import annotations
 
@@ -69,3 +69,16 @@ def test_help_and_status_do_not_import_the_physics(
     imported: dict[str, list[str]], command: str
 ) -> None:
     assert imported[command] == []
+
+
+def test_a_campaign_starts_without_the_parts_it_may_not_need() -> None:
+    heavy = ["ase.io", "pandas", "parsl", "phonopy", "plotly", "pyace", "pymatgen", "scipy"]
+    code = (
+        "import json, sys\n"
+        "import pyacemaker.cli.running\n"
+        f"print(json.dumps([name for name in {heavy!r} if name in sys.modules]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert json.loads(done.stdout) == []

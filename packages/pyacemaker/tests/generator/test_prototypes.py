@@ -256,6 +256,21 @@ def test_prototypes_of_metals_and_of_salts_differ():
     assert all(c.kind.atoms <= 4 for c in known_prototypes(["Ti", "O"], 4))
 
 
+@pytest.mark.parametrize(
+    ("elements", "measured"),
+    # a^3 / 12 (angstrom^3) of Zintl, Harder, Dauth, Z. Elektrochem. 40, 588 (1934)
+    [("Li S", 15.5), ("Na S", 23.2), ("K S", 33.6), ("Rb S", 37.4), ("Na Se", 26.3)],
+)  # fmt: skip
+def test_two_cations_to_an_anion_are_the_fluorite_turned_round(
+    elements: str, measured: float
+) -> None:
+    atoms = reference_structure(elements.split())
+    cation = elements.split(maxsplit=1)[0]
+    assert atoms.info["provenance"]["prototype"] == "fluorite"
+    assert atoms.get_chemical_symbols().count(cation) == 2
+    assert volume_per_atom(atoms) == pytest.approx(measured, rel=0.2)
+
+
 SYMBOLS = ["H", "He", "Li", "C", "N", "O", "F", "Ne", "Na", "Al", "Si", "S", "Cl", "Ar", "Ti", "Fe",
            "Cu", "Ga", "Mn", "Sn", "I", "Xe", "Cs", "La", "Sm", "W", "Hg", "Pm", "At", "Rn", "Fr",
            "Th", "U", "Pu", "Cm"]  # fmt: skip

@@ -17,6 +17,7 @@ from ase.io import read
 from pyacemaker.generator.base import GeneratorError, checked_elements
 from pyacemaker.generator.contact import (
     BUILT_BY_ASE,
+    NOBLE_RADII,
     bare,
     closest_contact,
     crystal_neighbour_distance,
@@ -293,7 +294,7 @@ def _chosen(
             fitting.append((shape, order))
     if not fitting:
         return None
-    return min(fitting, key=lambda pair: abs(pair[0].coordination - _wanted_coordination(pair[1])))
+    return min(fitting, key=lambda pair: abs(_cation_has(*pair) - _wanted_coordination(pair[1])))
 
 
 ALLOY_KINDS = frozenset({"l1_0", "l1_2", "d0_3", "d0_22", "laves-c15", "theta-al2cu", "heusler"})
@@ -328,6 +329,8 @@ def _balanced(symbols: tuple[str, ...]) -> dict[str, int] | None:
         return {metals[0]: 1, metals[1]: 1, anion: 3}
     if len(symbols) != 2:
         return None
+    if NOBLE_RADII.keys() & set(symbols):
+        return dict.fromkeys(symbols, 1)
     cation, anion = cation_and_anion(*symbols)
     plus = [q for q in element(cation).common_oxidation_states if q > 0]
     minus = [-q for q in element(anion).common_oxidation_states if q < 0]
@@ -335,6 +338,21 @@ def _balanced(symbols: tuple[str, ...]) -> dict[str, int] | None:
         return {cation: 1, anion: 1}
     common = gcd(plus[0], minus[0])
     return {cation: minus[0] // common, anion: plus[0] // common}
+
+
+def _cation_has(shape: Prototype, order: tuple[str, ...]) -> float:
+    """Return the number of nearest neighbours of the cation, which in an anti-structure is in slot B."""
+    if len(order) != 2 or all(is_metal(s) for s in order):
+        return shape.coordination
+    first, second = shape.formula_key()
+    swapped = _cation_of(*order) != order[0]
+    return shape.coordination * first / second if swapped else shape.coordination
+
+
+def _cation_of(first: str, second: str) -> str:
+    """Return the metal of the two; of two nonmetals the less electronegative."""
+    metals = [s for s in (first, second) if is_metal(s)]
+    return metals[0] if len(metals) == 1 else cation_and_anion(first, second)[0]
 
 
 def _wanted_coordination(order: tuple[str, ...]) -> int:
@@ -345,6 +363,8 @@ def _wanted_coordination(order: tuple[str, ...]) -> int:
         alike = max(volumes) / min(volumes) < 1.15**3
         return 12 if alike and all(own_coordination(s) == 12 for s in order) else 8
     cation, anion = order[0], order[-1]
+    if len(order) == 2 and _cation_of(*order) != cation:
+        cation, anion = anion, cation
     if not is_metal(cation):
         return 4
     plus, minus = element(cation).average_cationic_radius, element(anion).average_anionic_radius
