@@ -341,7 +341,7 @@ def _balanced(symbols: tuple[str, ...]) -> dict[str, int] | None:
 
 
 def _cation_has(shape: Prototype, order: tuple[str, ...]) -> float:
-    """Return the number of nearest neighbours of the cation, which in an anti-structure is in slot B."""
+    """Return how many neighbours the cation has: in an anti-structure it is in slot B."""
     if len(order) != 2 or all(is_metal(s) for s in order):
         return shape.coordination
     first, second = shape.formula_key()
