@@ -15,8 +15,9 @@ workers would wait for it: wall_s / (labels * 60 s / 16).
 
 `rss_MB` is the resident memory at the end of each cycle, `labels` how many there were then.
 `resume` starts the finished campaign again with a larger budget, in a new process, and stops it at
-its first new step: `from_start_s` from the start of Python, `from_run_s` from the call of
-`run_campaign`. `load` is the load average before and after.
+its first new step: `from_start_s` from the start of Python, `from_start_cpu_s` the processor
+time of that, `from_run_s` from the call of `run_campaign`. `load` is the load average before and
+after.
 """
 
 from __future__ import annotations
@@ -77,10 +78,12 @@ def child(workdir: Path, given: argparse.Namespace) -> dict[str, Any]:
     counted = {"candidates": 0, "labels": 0}
     began = time.time()
     first_step: list[float] = []
+    first_cpu: list[float] = []
 
     def listener(event: Event) -> None:
         if event.kind == "begin" and not first_step:
             first_step.append(time.time())
+            first_cpu.append(time.process_time())
             if given.resume:
                 raise KeyboardInterrupt
         if event.kind != "end":
@@ -112,6 +115,7 @@ def child(workdir: Path, given: argparse.Namespace) -> dict[str, Any]:
         "cpu_s": used.ru_utime + used.ru_stime,
         "began": began,
         "first_step": first_step[0],
+        "first_step_cpu_s": first_cpu[0],
         "rows": rows,
     }
 
@@ -171,7 +175,8 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "resume": {
             name: _spread([run["first_step"] - run[since] for run in resumed])
             for name, since in (("from_start_s", "started"), ("from_run_s", "began"))
-        },
+        }
+        | {"from_start_cpu_s": _spread([run["first_step_cpu_s"] for run in resumed])},
         "host": {"cores": os.cpu_count()},
         "load": load,
         "rows": rows,
