@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import io
 import os
 import re
 import time
@@ -205,23 +204,6 @@ class LabelStore:
         path = self.directory / "work" / key
         path.mkdir(parents=True, exist_ok=True)
         return path
-
-    def export_extxyz(self, path: Path) -> int:
-        """Write all labels to one extended-XYZ file, whole; return how many.
-
-        Each carries its ``label_key``. (The format rounds positions to 1e-8 angstrom.)
-        """
-        import ase.io  # noqa: PLC0415
-
-        stream = io.StringIO()
-        keys = self.keys()
-        for key in keys:
-            label = self.get(key)
-            assert label is not None, key  # noqa: S101 - labels are never removed
-            label.atoms.info["label_key"] = key
-            ase.io.write(stream, label.atoms, format="extxyz")
-        write_whole(path, stream.getvalue())
-        return len(keys)
 
     # ---- failures
 

@@ -47,6 +47,23 @@ def test_a_campaign_compared_with_its_copy(finished: Finished, tmp_path: Path) -
     assert {p: t for p, t in after.items() if "campaign.db-" not in p.name} == kept
 
 
+@pytest.mark.real
+def test_damaged_files_are_told_in_one_line(finished: Finished, tmp_path: Path) -> None:
+    workdir, _, _ = finished
+    potential, label = tmp_path / "potential", tmp_path / "label"
+    shutil.copytree(workdir, potential)
+    for path in potential.glob("iter_*/potential/potential.json"):
+        path.unlink()
+    shutil.copytree(workdir, label)
+    next(label.glob("labels/*/*.json")).write_text("x")
+    for copy, word in ((potential, "potential.json is missing"), (label, "not a label's file")):
+        for command in (["compare", str(workdir), str(copy), "--json"], ["report", str(copy)]):
+            done = runner.invoke(app, command)
+            assert done.exit_code == 2, done.output
+            assert word in done.output
+            assert done.output.count("\n") == 1
+
+
 def test_a_directory_without_a_campaign_is_refused(tmp_path: Path) -> None:
     done = runner.invoke(app, ["compare", str(tmp_path), str(tmp_path)])
     assert done.exit_code == 2

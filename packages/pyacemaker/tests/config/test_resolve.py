@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from ase.constraints import FixAtoms
 from ase.io import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -237,3 +238,13 @@ def test_what_is_written_is_read_back(
     assert config.budget.hours == hours  # type: ignore[attr-defined]
     again = Config.model_validate_json(config.model_dump_json(exclude_unset=True))
     assert again.model_dump() == config.model_dump()
+
+
+def test_a_walk_from_a_structure_that_cannot_be_walked_from_is_refused(tmp_path: Path) -> None:
+    atoms = molecule("H2O")
+    write(tmp_path / "free.traj", atoms)
+    atoms.set_constraint(FixAtoms([0, 1, 2]))
+    write(tmp_path / "held.traj", atoms)
+    text = "elements: [H, O]\ndynamics: kmc\nkmc: {structure: %s}\n"
+    assert "nothing keeps it from turning" in refusal(text % "free.traj", tmp_path)
+    assert "every atom is held" in refusal(text % "held.traj", tmp_path)

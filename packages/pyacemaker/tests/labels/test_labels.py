@@ -12,7 +12,6 @@ import threading
 import time
 from pathlib import Path
 
-import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
@@ -260,20 +259,6 @@ def test_keys_iteration_and_workdir(tmp_path: Path) -> None:
     assert store.workdir(key) == work
     assert len(store) == 5
     assert store.get("f" * 64) is None
-
-
-def test_export_is_read_by_ase(tmp_path: Path) -> None:
-    store = LabelStore(tmp_path / "labels")
-    for seed in range(3):
-        store.put(labelled(seed))
-    assert store.export_extxyz(tmp_path / "all.extxyz") == 3
-    frames = ase.io.read(tmp_path / "all.extxyz", ":")
-    assert [frame.info["label_key"] for frame in frames] == store.keys()
-    for frame, label in zip(frames, store, strict=True):
-        assert provenance_of(frame)["group"] == "bulk"
-        assert np.allclose(frame.positions, label.atoms.positions, atol=1e-8)
-        assert np.allclose(frame.get_forces(), label.atoms.get_forces(), atol=1e-7)
-        assert np.allclose(frame.get_stress(), label.atoms.get_stress(), atol=1e-7)
 
 
 def test_leftovers_are_ignored_and_only_old_ones_removed(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ def served(workdir: Path, *options: str, **environment: str) -> Iterator[str]:
     """Run the command on a free port and yield the address that it prints."""
     process = subprocess.Popen(
         [*PROGRAM, "serve", str(workdir), "--port", "0", *options],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, **environment},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **environment},
     )  # fmt: skip
     try:
         assert process.stdout is not None
@@ -73,6 +74,8 @@ def served(workdir: Path, *options: str, **environment: str) -> Iterator[str]:
         yield line.split(" at ")[1].strip()
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""  # no traceback, also where a stream was open
     finally:
         process.kill()
         process.communicate()
@@ -120,6 +123,15 @@ def test_the_stream_tells_every_change(workdir: Path) -> None:
         while found["log_lines"] == 1:
             found = _next(stream)
         assert found["log"][-1]["message"] == "halted"
+
+
+@pytest.mark.real
+def test_ctrl_c_ends_an_open_stream_without_a_traceback(workdir: Path) -> None:
+    streams = []
+    with served(workdir) as address:
+        streams.append(get(address + "api/events"))
+        assert _next(streams[0])["log_lines"] == 1
+    assert streams[0].read().endswith(b"\n")  # to its regular end
 
 
 def _next(stream: HTTPResponse) -> dict[str, Any]:
@@ -186,6 +198,13 @@ def test_a_port_in_use_and_a_missing_campaign_are_refused(workdir: Path, tmp_pat
     done = run(str(tmp_path))
     assert done.returncode == 2
     assert "no campaign here" in done.stderr
+    for host in ("127.0.0.1", "0.0.0.0"):
+        done = run(str(workdir), "--host", host, "--token", "")
+        assert done.returncode == 2
+        assert "an empty --token would let everybody in" in done.stderr
+    done = run(str(workdir), "--host", "")
+    assert done.returncode == 2
+    assert "--host takes an address of this machine" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -221,6 +240,11 @@ def test_the_page_in_a_browser(workdir: Path, width: int, tmp_path: Path) -> Non
             state.set_fact("outcome", {"ending": "converged", "reason": "all is well"})
         wait_for(lambda: evaluate(f"{root}.dataset.status") == "converged")
         assert evaluate("document.getElementById('reason').textContent") == "all is well"
+        link = "document.getElementById('link').textContent"
+        workdir.rename(workdir.with_name("away"))
+        wait_for(lambda: "no campaign here" in evaluate(link))
+        workdir.with_name("away").rename(workdir)
+        wait_for(lambda: evaluate(link) == "connected")
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:

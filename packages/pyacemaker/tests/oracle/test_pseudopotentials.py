@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
+from pyacemaker.config.load import ConfigError, parse_config
+from pyacemaker.config.resolve import resolve
 from pyacemaker.files import cache_dir
-from pyacemaker.oracle.pseudopotentials import (
-    find_pseudopotentials,
-    suggested_cutoffs,
-    valence_electrons,
-)
+from pyacemaker.oracle.pseudopotentials import find_pseudopotentials
 from pyacemaker.oracle.upf import PseudopotentialError
 from pyacemaker.parts import pseudopotential_files
 from pyacemaker.parts.sources import PartError
@@ -46,18 +44,24 @@ def change(folder: Path, element: str, **values: Any) -> None:
     path.write_text(json.dumps(entries))
 
 
+def hints(elements: list[str], source: Path) -> list[tuple[float | None, float | None]]:
+    """Return ecutwfc and ecutrho (Ry) as the folder suggests them."""
+    found = find_pseudopotentials(elements, source=str(source))
+    return [(upf.ecutwfc_hint_Ry, upf.ecutrho_hint_Ry) for upf in found.values()]
+
+
 def test_folder_with_a_table(own: Path) -> None:
     found = find_pseudopotentials(["Fe", "Si", "Fe"], source=str(own))
     assert list(found) == ["Fe", "Si"]
-    assert suggested_cutoffs(["Si"], source=str(own)) == (30, 240)
-    assert suggested_cutoffs(["Si", "Fe"], source=str(own)) == (90, 1080)
-    assert valence_electrons(["Si", "Fe"], source=str(own)) == {"Si": 4, "Fe": 16}
+    assert hints(["Si", "Fe"], own) == [(30, 240), (90, 1080)]
+    assert [upf.valence for upf in found.values()] == [16, 4]
 
 
 def test_folder_without_a_table(own: Path) -> None:
     (own / "table.json").unlink()
-    assert suggested_cutoffs(["Si"], source=str(own)) == (41, 164)
-    assert suggested_cutoffs(["Fe"], source=str(own)) == (71, 568)  # PAW: 8 times at least
+    (silicon, iron) = hints(["Si", "Fe"], own)
+    assert silicon == (pytest.approx(41, abs=1), pytest.approx(164, abs=4))
+    assert iron == (71, 429)
     shutil.copy(own / "Si.oncv.upf", own / "Si.other.upf")
     with pytest.raises(PseudopotentialError, match=r"several files for Si \(Si.oncv"):
         find_pseudopotentials(["Si"], source=str(own))
@@ -67,9 +71,10 @@ def test_a_file_without_hints_asks_for_cutoffs(own: Path, upf_texts: dict[str, s
     (own / "table.json").unlink()
     bare = upf_texts["pslibrary"].replace("7.1E+01", "0").replace("4.29E+02", "0")
     (own / "Fe.paw.UPF").write_text(bare)
-    find_pseudopotentials(["Fe"], source=str(own))
-    with pytest.raises(PseudopotentialError, match=r"says no cutoff; give oracle\.ecutwfc_Ry"):
-        suggested_cutoffs(["Fe"], source=str(own))
+    assert hints(["Fe"], own) == [(None, None)]
+    text = f"elements: [Fe]\noracle: {{pseudopotentials: {own}}}\n"
+    with pytest.raises(ConfigError, match=r"ecutwfc_Ry"):
+        resolve(parse_config(text, "c.yaml"))
 
 
 def test_what_is_wrong_with_a_folder_is_said(own: Path, tmp_path: Path) -> None:
@@ -106,10 +111,10 @@ def test_a_changed_file_is_noticed(own: Path) -> None:
 )
 def test_hints_are_near_those_published(element: str, published_Ha: float, valence: int) -> None:
     # pseudo-dojo.org, scalar-relativistic PBE, standard, "normal"
-    wfc, rho = suggested_cutoffs([element])
-    assert wfc == pytest.approx(2 * published_Ha, rel=0.16)
-    assert rho == 4 * wfc
-    assert valence_electrons([element]) == {element: valence}
+    upf = find_pseudopotentials([element])[element]
+    assert upf.ecutwfc_hint_Ry == pytest.approx(2 * published_Ha, rel=0.16)
+    assert upf.ecutrho_hint_Ry == pytest.approx(4 * (upf.ecutwfc_hint_Ry or 0))
+    assert upf.valence == valence
 
 
 @pytest.mark.real

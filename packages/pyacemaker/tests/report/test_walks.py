@@ -11,7 +11,7 @@ import pytest
 from pyacemaker.report import CheckEntry, ReportData
 from pyacemaker.report.data import KMCProcess, KMCWalk
 from pyacemaker.report.render import render, write_report
-from pyacemaker.report.walks import barrier_rows
+from pyacemaker.report.walks import barrier_rows, time_line
 
 from .test_browser import BROWSER, browse
 
@@ -103,6 +103,16 @@ def test_rates_barriers_and_walks_are_told_in_their_units(walked: ReportData) ->
     assert halted[-1] == "gamma 12.5 exceeds 4 after 0 hops, in state 0"
     assert done[3] == "3 of 3"
     assert "3 hops in 3.50" in page
+
+
+def test_a_long_time_line_that_was_thinned_still_counts_hops(walked: ReportData) -> None:
+    line = [(float(number), -5.0, 0, 0.43) for number in range(1, 2501, 3)]  # of 2500 every third
+    walk = walked.kmc[1].model_copy(update={"hops_done": 2500, "time_line": line})
+    (drawn,) = time_line(walk).data
+    assert list(drawn.y[:4]) == [0, 1, 4, 7]
+    assert drawn.y[-1] == 2500
+    (short,) = time_line(walked.kmc[1]).data
+    assert list(short.y) == [0, 1, 2, 3]
 
 
 def test_without_a_walk_the_section_is_not_there() -> None:

@@ -32,7 +32,8 @@ class _Campaign:
 def compare(first: Path, second: Path) -> Compared:
     """Read two campaigns, which may be running, and test each potential on both test sets.
 
-    Raises StateError if there is no campaign in one of the directories.
+    Raises one of `report_data.UNREADABLE`: StateError if there is no campaign in one of the
+    directories, others where a file of it is missing or damaged.
     """
     sides = (_read(first), _read(second))
     compared = Compared(_names(first, second), (sides[0].data, sides[1].data))

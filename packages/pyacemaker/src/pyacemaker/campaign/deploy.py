@@ -88,7 +88,8 @@ def write_report(campaign: Campaign, outcome: Outcome | None = None) -> Path:
 def report_from(workdir: Path) -> Path:
     """Write report.html of a campaign that another process may be running.
 
-    Raises StateError if there is no campaign in `workdir`.
+    Raises one of `report_data.UNREADABLE`: StateError if there is no campaign in `workdir`,
+    others where a file of it is missing or damaged.
     """
     with closing(CampaignState(workdir, read_only=True)) as state:
         store = LabelStore(workdir / "labels")

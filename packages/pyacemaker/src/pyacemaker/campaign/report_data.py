@@ -17,10 +17,11 @@ from pyacemaker.campaign.cycles import cycle_rows
 from pyacemaker.campaign.dataset import Dataset, load, read_labels, split_of
 from pyacemaker.campaign.entries import BARRIERS_STEP, entries
 from pyacemaker.campaign.outcome import Ending, Outcome
-from pyacemaker.campaign.state import CampaignState
+from pyacemaker.campaign.state import CampaignState, StateError
+from pyacemaker.label_files import CorruptLabelError
 from pyacemaker.labels import Failure, LabelStore
 from pyacemaker.oracle.base import Label
-from pyacemaker.potential import Potential
+from pyacemaker.potential import Potential, PotentialError
 from pyacemaker.report.data import (
     CheckEntry,
     Decision,
@@ -33,6 +34,10 @@ from pyacemaker.report.data import (
     SettingRow,
     Targets,
 )
+from pyacemaker.structures import CorruptFileError
+
+# What a campaign's files may be wrong with, told in one line; see `report_data`.
+UNREADABLE = (StateError, CorruptFileError, CorruptLabelError, PotentialError, OSError)
 
 _DECISIONS: dict[Ending | None, Decision] = {
     None: "running",
@@ -62,6 +67,7 @@ def report_data(
     """Return what is known of the campaign in `workdir`, at any moment of it.
 
     With `predict=False` the newest potential is not run over the labels: no parity plots.
+    Raises one of `UNREADABLE` where a file is missing or damaged.
     """
     settings = state.fact("settings") or {}
     elements = settings.get("elements", [])

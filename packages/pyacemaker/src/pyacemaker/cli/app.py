@@ -190,11 +190,11 @@ def report(
 ) -> None:
     """Write report.html anew from what the campaign has done so far."""
     from pyacemaker.campaign.deploy import report_from  # noqa: PLC0415
-    from pyacemaker.campaign.state import StateError  # noqa: PLC0415
+    from pyacemaker.campaign.report_data import UNREADABLE  # noqa: PLC0415
 
     try:
         path = report_from(workdir)
-    except StateError as error:
+    except UNREADABLE as error:
         raise refuse(str(error)) from error
     typer.echo(path)
 

@@ -32,12 +32,11 @@ def compare(
     Nothing in either work directory is changed; both may be running.
     """
     from pyacemaker.campaign.comparison import compare as compare_campaigns  # noqa: PLC0415
-    from pyacemaker.campaign.state import StateError  # noqa: PLC0415
+    from pyacemaker.campaign.report_data import UNREADABLE  # noqa: PLC0415
     from pyacemaker.cli.app import refuse, stdout  # noqa: PLC0415
     from pyacemaker.files import write_whole  # noqa: PLC0415
     from pyacemaker.report.comparison import as_json as plain  # noqa: PLC0415
     from pyacemaker.report.render import render_comparison  # noqa: PLC0415
-    from pyacemaker.structures import CorruptFileError  # noqa: PLC0415
 
     try:
         compared = compare_campaigns(first, second)
@@ -45,7 +44,7 @@ def compare(
             typer.echo(json.dumps(plain(compared), indent=1))
             return
         write_whole(output, render_comparison(compared))
-    except (StateError, CorruptFileError, OSError) as error:
+    except UNREADABLE as error:
         raise refuse(str(error)) from error
     print_comparison(stdout, compared)
     typer.echo(output)

@@ -7,6 +7,7 @@ import secrets
 import socket
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -44,11 +45,20 @@ def serve(
         status_of(workdir)
     except StateError as error:
         raise refuse(str(error)) from error
+    if token is not None and not token.strip():
+        raise refuse(
+            "an empty --token would let everybody in: leave it out, and on another host than "
+            "loopback one is made up"
+        )
     loopback = is_loopback(host)
     if token is None and not loopback:
         token = secrets.token_urlsafe(24)
     try:
         listening = listen(host, port)
+    except socket.gaierror as error:
+        raise refuse(
+            f"cannot listen on {host!r}: {error.strerror}; --host takes an address of this machine"
+        ) from error
     except OSError as error:
         raise refuse(
             f"cannot listen on {host}, port {port}: {error.strerror or error}; "
@@ -56,7 +66,7 @@ def serve(
         ) from error
     number = listening.getsockname()[1]
     name = f"[{host}]" if ":" in host else (socket.gethostname() if host == "0.0.0.0" else host)  # noqa: S104
-    address = f"http://{name}:{number}/" + (f"?token={token}" if token else "")
+    address = f"http://{name}:{number}/" + (f"?token={quote(token, safe='')}" if token else "")
     stdout.print(f"{workdir} at {address}", markup=False, highlight=False, soft_wrap=True)
     stdout.print("Ctrl-C ends this page; the campaign is not touched.", highlight=False)
     run(workdir, listening, _LOOPBACK_NAMES | {host} if loopback else None, token)
@@ -71,13 +81,14 @@ def run(
     from pyacemaker.live.app import live_app  # noqa: PLC0415
 
     config = uvicorn.Config(
-        live_app(workdir, hosts=hosts, token=token),
+        live_app(workdir, hosts=hosts, token=token, ended=lambda: server.should_exit),
         log_level="warning",
-        timeout_graceful_shutdown=1,  # an open stream would keep it up for ever
+        timeout_graceful_shutdown=5,  # streams end by themselves; a reader that hangs must not
         server_header=False,
     )
+    server = uvicorn.Server(config)
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
     except KeyboardInterrupt:
         return
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -70,6 +71,13 @@ def _tuple(value: Any) -> Any:
 def _words(value: Any) -> Any:
     """Take `chgnet` and `[chgnet, sevennet]` for the tuples they mean."""
     return _tuple([value] if isinstance(value, str) else value)
+
+
+def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a word that is written twice."""
+    if twice := sorted({word for word in value if value.count(word) > 1}):
+        raise ValueError(f"names {', '.join(twice)} twice")
+    return value
 
 
 def _section(
@@ -131,6 +139,7 @@ GeneratorSection = _section(
         Annotated[
             tuple[Annotated[str, Field(min_length=1)], ...],
             BeforeValidator(_words),
+            AfterValidator(_each_once),
             Field(min_length=1, max_length=2),
         ]
         | None,
@@ -144,7 +153,12 @@ DynamicsSection = _section(
     [DynamicsSettings],
     without=["temperatures_K", "explorers"],
     explorers=(
-        Annotated[tuple[Literal["md", "kmc"], ...], BeforeValidator(_words), Field(min_length=1)]
+        Annotated[
+            tuple[Literal["md", "kmc"], ...],
+            BeforeValidator(_words),
+            AfterValidator(_each_once),
+            Field(min_length=1),
+        ]
         | None,
         Field(default=None, description=DynamicsSettings.model_fields["explorers"].description),
     ),

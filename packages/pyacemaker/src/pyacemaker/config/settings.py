@@ -199,16 +199,15 @@ class WalkStart(Settings):
     @classmethod
     def of(cls, atoms: Atoms, name: str) -> Self:
         """Keep a structure with its cell and the atoms that FixAtoms holds."""
-        from ase.constraints import FixAtoms  # noqa: PLC0415 - imports much of scipy
+        from pyacemaker.dynamics.kmc.geometry import fixed_atoms  # noqa: PLC0415 - quick --help
 
-        held = [c.get_indices() for c in atoms.constraints if isinstance(c, FixAtoms)]
         return cls(
             name=name,
             symbols=tuple(atoms.get_chemical_symbols()),
             cell_A=np.asarray(atoms.cell, float).tolist(),
             positions_A=atoms.get_positions().tolist(),
             periodic=tuple(bool(p) for p in atoms.pbc),
-            held=tuple(sorted({int(i) for found in held for i in found})),
+            held=tuple(fixed_atoms(atoms).tolist()),
         )
 
     def atoms(self) -> Atoms:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from ase import Atoms
 
 from pyacemaker.config.oracle_choice import absolute
 from pyacemaker.config.physics import Ruled
 from pyacemaker.config.settings import DynamicsSettings, WalkStart
+from pyacemaker.dynamics.base import DynamicsError
 from pyacemaker.dynamics.kmc.settings import KMCSettings
+from pyacemaker.dynamics.kmc.start import check_start
 
 if TYPE_CHECKING:
     from pyacemaker.config.choices import Choices
@@ -61,12 +62,12 @@ def _read(name: str, base_dir: Path, elements: list[str]) -> WalkStart:
         atoms = read(path)
     except Exception as error:  # ASE raises whatever a format's reader does
         raise ValueError(f"{path} cannot be read as a structure: {error}") from None
-    if not isinstance(atoms, Atoms) or len(atoms) < 2:
-        raise ValueError(f"{path} must hold one structure of at least two atoms")
-    if not np.isfinite(atoms.positions).all():
-        raise ValueError(f"{path}: a position is not finite")
-    if atoms.pbc.any() and atoms.cell.rank < 3:
-        raise ValueError(f"{path}: give all three cell vectors, of vacuum too")
+    if not isinstance(atoms, Atoms):
+        raise ValueError(f"{path} must hold one structure")
+    try:
+        check_start(atoms)
+    except DynamicsError as error:
+        raise ValueError(f"{path}: {error}") from None
     if foreign := sorted(set(atoms.get_chemical_symbols()) - set(elements)):
         raise ValueError(
             f"{path} holds {', '.join(foreign)}, not among elements [{', '.join(elements)}]"

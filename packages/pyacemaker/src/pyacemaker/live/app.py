@@ -36,13 +36,19 @@ _HEADERS = {
 Next = Callable[[Request], Awaitable[Response]]
 
 
-def live_app(workdir: Path, *, hosts: frozenset[str] | None, token: str | None = None) -> FastAPI:
+def live_app(
+    workdir: Path,
+    *,
+    hosts: frozenset[str] | None,
+    token: str | None = None,
+    ended: Callable[[], bool] = lambda: False,
+) -> FastAPI:
     """Return the application that shows the campaign in `workdir`. Every route only reads.
 
     `hosts` are the names it answers to (lower case, without a port), None for any: on loopback
     this keeps other web sites from reaching it through a name of theirs. With `token` every
     request must carry it: as ``Authorization: Bearer``, as ``?token=`` (the page then keeps it
-    in a cookie), or in that cookie.
+    in a cookie), or in that cookie. Streams end when `ended` says that the server is to stop.
     """
     app = FastAPI(title="PYACEMAKER", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -84,7 +90,7 @@ def live_app(workdir: Path, *, hosts: frozenset[str] | None, token: str | None =
 
     @app.get("/api/events", response_class=EventSourceResponse)
     async def events() -> AsyncIterator[ServerSentEvent]:
-        async for name, data in changes(workdir):
+        async for name, data in changes(workdir, ended):
             yield ServerSentEvent(data=data, event=name)
 
     @app.get("/report")
@@ -98,10 +104,12 @@ def live_app(workdir: Path, *, hosts: frozenset[str] | None, token: str | None =
     return app
 
 
-async def changes(workdir: Path, poll_s: float = POLL_S) -> AsyncIterator[tuple[str, Any]]:
+async def changes(
+    workdir: Path, ended: Callable[[], bool], poll_s: float = POLL_S
+) -> AsyncIterator[tuple[str, Any]]:
     """Yield ("campaign", snapshot) now and after every change, ("problem", words) on trouble."""
     known: tuple[object, ...] | None = None
-    while True:
+    while not ended():
         found = fingerprint(workdir)
         if found != known:
             known = found

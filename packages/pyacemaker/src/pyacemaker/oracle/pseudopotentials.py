@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -55,43 +54,6 @@ def find_pseudopotentials(
                 "or choose other files"
             )
     return found
-
-
-def suggested_cutoffs(
-    elements: Iterable[str],
-    functional: str = "PBE",
-    source: str = PSEUDODOJO,
-    table: str = "standard",
-    say: Say = lambda _: None,
-) -> tuple[float, float]:
-    """Return (ecutwfc, ecutrho) in whole Ry that satisfy the hints of all elements.
-
-    Hints: the folder's JSON, else the file's own (see `upf.oncv_cutoff`). They are a
-    start; `cutoff_gate.converge_cutoff` decides. Raises PseudopotentialError where a file
-    gives no hint, and as `find_pseudopotentials`.
-    """
-    found = find_pseudopotentials(elements, functional, source, table, say)
-    for upf in found.values():
-        if upf.ecutwfc_hint_Ry is None:
-            raise PseudopotentialError(
-                f"{upf.path} says no cutoff; give oracle.ecutwfc_Ry and oracle.ecutrho_Ry"
-            )
-    wfc = max(float(math.ceil(upf.ecutwfc_hint_Ry or 0)) for upf in found.values())
-    rho = max(float(math.ceil(upf.ecutrho_hint_Ry or 0)) for upf in found.values())
-    dual = max(upf.least_dual for upf in found.values())
-    return wfc, max(rho, dual * wfc)
-
-
-def valence_electrons(
-    elements: Iterable[str],
-    functional: str = "PBE",
-    source: str = PSEUDODOJO,
-    table: str = "standard",
-    say: Say = lambda _: None,
-) -> dict[str, float]:
-    """Return the number of valence electrons of each element's pseudopotential."""
-    found = find_pseudopotentials(elements, functional, source, table, say)
-    return {element: upf.valence for element, upf in found.items()}
 
 
 def _from_pseudodojo(elements: list[str], functional: str, table: str, say: Say) -> dict[str, UPF]:

@@ -19,8 +19,8 @@ Table = Literal["standard", "stringent"]
 class EspressoSettings(BaseModel):
     """Labels by Quantum ESPRESSO's pw.x: one SCF with forces and stress per structure.
 
-    `pseudopotentials.suggested_cutoffs` gives the two cutoffs from the pseudopotential
-    files themselves; `cutoff_gate.converge_cutoff` then makes sure of them.
+    A configuration takes the two cutoffs from the hints of the pseudopotential files
+    (`config.oracle_choice`); `cutoff_gate.converge_cutoff` then makes sure of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -15,8 +15,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 if TYPE_CHECKING:  # reading a report's data must not load the physics
-    from pyacemaker.dynamics.base import MDResult
-    from pyacemaker.validator.base import CheckResult
+    pass
 
 Decision = Literal["certified", "no_go", "budget", "running", "failed"]
 
@@ -127,28 +126,6 @@ class MDTrace(_Part):
     gamma_halt: Real = None
     message: Text = ""
 
-    @classmethod
-    def from_result(
-        cls,
-        result: MDResult,
-        *,
-        iteration: int,
-        temperature_K: float,
-        gamma_select: float | None = None,
-        gamma_halt: float | None = None,
-    ) -> MDTrace:
-        """Take what the report needs from a finished stretch of MD."""
-        return cls(
-            iteration=iteration,
-            temperature_K=temperature_K,
-            engine=result.engine,
-            status=result.status,
-            samples=[(s.time_fs, s.gamma_max, s.temperature_K) for s in result.trace],
-            gamma_select=gamma_select,
-            gamma_halt=gamma_halt,
-            message=result.message,
-        )
-
 
 class KMCProcess(_Part):
     """A way out of a state: barriers in eV, the prefactor in THz, one copy's rate in 1/s."""
@@ -198,18 +175,6 @@ class CheckEntry(_Part):
     numbers: dict[str, Real] = Field(default_factory=dict)
     series: Annotated[dict[str, Any], BeforeValidator(_plain)] = Field(default_factory=dict)
     iteration: int | None = None
-
-    @classmethod
-    def from_result(cls, result: CheckResult, iteration: int | None = None) -> CheckEntry:
-        """Take what the report needs from a check's result."""
-        return cls(
-            name=result.name,
-            passed=bool(result.passed),
-            reason=result.reason,
-            numbers=dict(result.numbers),
-            series=dict(result.series),
-            iteration=iteration,
-        )
 
 
 class LabelRow(_Part):

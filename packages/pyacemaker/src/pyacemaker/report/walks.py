@@ -37,13 +37,17 @@ def rates(walk: KMCWalk) -> go.Figure:
 
 
 def time_line(walk: KMCWalk) -> go.Figure:
-    """Draw the state the walk was in against its clock."""
+    """Draw how many hops were made against the walk's clock.
+
+    A long time line is thinned: of `every` hops it holds the first.
+    """
     hops = [hop for hop in walk.time_line if hop[0] is not None]
     times: list[float] = [0.0, *(float(hop[0] or 0.0) for hop in hops)]
+    every = -(-walk.hops_done // len(hops)) if hops else 1
     figure = style.figure("time on the clock (s)", "hops made")
     figure.add_scatter(
         x=times,
-        y=list(range(len(times))),
+        y=[0, *(1 + every * index for index in range(len(hops)))],
         customdata=[[hop[2], hop[3]] for hop in hops] + [[None, None]],
         mode="lines+markers" if len(hops) <= 60 else "lines",
         line={"color": style.BLUE, "width": 1.8, "shape": "hv"},

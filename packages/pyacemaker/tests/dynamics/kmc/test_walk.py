@@ -14,6 +14,7 @@ from ase.optimize import FIRE
 from ase.vibrations import Vibrations
 
 from pyacemaker.dynamics.base import DynamicsError
+from pyacemaker.dynamics.kmc.adaptive import _superbasin
 from pyacemaker.dynamics.kmc.base import KMCResult
 from pyacemaker.dynamics.kmc.geometry import free_atoms
 from pyacemaker.dynamics.kmc.landscape import Landscape
@@ -150,6 +151,28 @@ def test_a_longer_walk_goes_on_from_the_table(slab: Slab, walked: Walked, tmp_pa
     assert (longer.frame.positions == at_once.frame.positions).all()
 
 
+def test_a_hop_costs_the_same_however_many_were_made(
+    slab: Slab, walked: Walked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, every = [], StateTable.hops
+    monkeypatch.setattr(StateTable, "hops", lambda table: read.append(1) or every(table))
+    quick = {"max_barrier_eV": 0.8, "prefactor_THz": 5, "confidence": 0.5}
+    small = slab("Cu", (2, 2, 3))
+    assert walked(small, tmp_path, events=1, **quick).status == "completed"
+    once = len(read)
+    longer = walked(small, tmp_path, events=12, **quick)
+    assert [hop.number for hop in longer.hops] == list(range(12))
+    assert len(read) == 2 * once
+    with StateTable(longer.table) as table:  # a count, not a list that grows
+        assert 0 <= table.fact("returned") <= 12
+
+
+def test_a_walk_that_mostly_undoes_its_hops_says_so() -> None:
+    (text,) = _superbasin(9, 10)
+    assert text.startswith("90 % of the hops undid the one before")
+    assert _superbasin(7, 10) == _superbasin(9, 9) == ()
+
+
 def test_what_cannot_be_walked_is_refused(slab: Slab, walked: Walked, tmp_path: Path) -> None:
     small = slab("Cu", (2, 2, 3))
     with pytest.raises(DynamicsError, match="no atoms"):
@@ -177,6 +200,8 @@ def test_a_damaged_table_is_named(slab: Slab, walked: Walked, tmp_path: Path) ->
     path.write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(TableError, match="damaged"):
         StateTable(path)
+    with pytest.raises(TableError, match="cannot be opened"):
+        StateTable(tmp_path)
 
 
 def test_confidence_is_that_of_the_paper() -> None:

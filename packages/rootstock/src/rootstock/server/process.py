@@ -83,11 +83,6 @@ class WorkerProcess:
         """The worker's process id."""
         return self._process.pid
 
-    @property
-    def is_alive(self) -> bool:
-        """Say whether it still runs."""
-        return self._process.poll() is None
-
     def demand_alive(self) -> None:
         """Raise WorkerDiedError or ModelSetupError if it has ended."""
         if self._process.poll() is not None:

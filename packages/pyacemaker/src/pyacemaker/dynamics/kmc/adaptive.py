@@ -13,7 +13,6 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from pyacemaker.dynamics.base import DynamicsError
 from pyacemaker.dynamics.kmc.base import KMCRequest, KMCResult, Progress
 from pyacemaker.dynamics.kmc.clock import next_event
 from pyacemaker.dynamics.kmc.geometry import (
@@ -28,6 +27,7 @@ from pyacemaker.dynamics.kmc.landscape import LostSearchError, UncertainError
 from pyacemaker.dynamics.kmc.prefactor import rate
 from pyacemaker.dynamics.kmc.recheck import rechecked
 from pyacemaker.dynamics.kmc.search import search
+from pyacemaker.dynamics.kmc.start import check_start
 from pyacemaker.dynamics.kmc.table import (
     FILE_NAME,
     Hop,
@@ -79,12 +79,12 @@ class AdaptiveKMC:
         Raises
         ------
         DynamicsError
-            If the start has no minimum near it.
+            If it cannot be walked from the start, or the potential cannot evaluate it.
         TableError
             If the saved table is damaged.
         """
         begun = time.monotonic()
-        _check(request)
+        check_start(request.atoms)
         path = _prepared_table(request, workdir)
         with StateTable(path) as table:
             walk = _Walk(request, table, progress, begun)
@@ -101,18 +101,8 @@ class AdaptiveKMC:
                 engine=self.name,
                 message=message,
                 wall_s=time.monotonic() - begun,
-                warnings=(*walk.warnings, *_superbasin(table.fact("returns") or [])),
+                warnings=(*walk.warnings, *_superbasin(walk.returned, walk.made)),
             )
-
-
-def _check(request: KMCRequest) -> None:
-    atoms = request.atoms
-    if len(atoms) == 0:
-        raise DynamicsError("there are no atoms to move")
-    if not np.isfinite(atoms.positions).all() or not np.isfinite(np.asarray(atoms.cell)).all():
-        raise DynamicsError("a position or the cell is not finite")
-    if len(atoms) < 2:
-        raise DynamicsError("a walk needs at least two atoms")
 
 
 def digest_of(request: KMCRequest) -> str:
@@ -168,7 +158,10 @@ class _Walk:
         self.time_s = float(table.fact("time_s") or 0.0)
         current = table.fact("current")
         self.current: Atoms = structure_from(current) if current else request.atoms.copy()
-        self.done = sum(hop.potential == self.landscape.name for hop in table.hops())
+        made = table.hops()
+        self.made = len(made)
+        self.done = sum(hop.potential == self.landscape.name for hop in made)
+        self.returned = int(table.fact("returned") or 0)
 
     def go(self) -> tuple[str, str, Atoms]:
         """Walk to the end, a halt or a failure: status, message, and the frame."""
@@ -312,7 +305,7 @@ class _Walk:
         ]
 
     def _hop(self, state: State, mapping: Mapping, ways: list[_Way]) -> None:
-        number = len(self.table.hops())
+        number = self.made
         rng = np.random.default_rng([self.request.seed, _HOPS, number])
         rates = [way.rate_per_s for way in ways]
         chosen, waited = next_event(rates, rng)
@@ -344,19 +337,21 @@ class _Walk:
             "current": structure_text(after),
             "before": structure_text(self.current),
             "time_s": self.time_s,
-            "returns": [*(self.table.fact("returns") or []), returned],
+            "returned": self.returned + returned,
         }
         self.table.save_hop(hop, facts)
         self.current = after
+        self.made += 1
         self.done += 1
+        self.returned += returned
         self.progress(self.done, self.settings.events, f"{self.time_s:.3g} s")
 
 
-def _superbasin(returns: list[bool]) -> tuple[str, ...]:
-    if len(returns) < _LEAST_HOPS or np.mean(returns) < _BACK_AND_FORTH:
+def _superbasin(returned: int, hops: int) -> tuple[str, ...]:
+    if hops < _LEAST_HOPS or returned < _BACK_AND_FORTH * hops:
         return ()
     return (
-        f"{100 * np.mean(returns):.0f} % of the hops undid the one before: the walk is caught in "
+        f"{100 * returned / hops:.0f} % of the hops undid the one before: the walk is caught in "
         "a superbasin of low barriers, and its clock moves by their short times. A higher "
         "temperature, or rates of the higher barriers from the table, tell more",
     )

@@ -11,6 +11,8 @@ from ase.calculators.calculator import Calculator
 from ase.optimize import FIRE
 from numpy.typing import NDArray
 
+from pyacemaker.dynamics.base import DynamicsError
+
 Array = NDArray[np.float64]
 
 _MAX_STEP_A = 0.1
@@ -60,8 +62,8 @@ class Landscape:
     def attached(self, atoms: Atoms) -> Atoms:
         """Return a copy of `atoms` on this landscape.
 
-        Its energies and forces raise UncertainError where gamma is above `gamma_halt`, and
-        LostSearchError where they are not finite.
+        Its energies and forces raise UncertainError where gamma is above `gamma_halt`,
+        LostSearchError where they are not finite, and DynamicsError where the calculator fails.
         """
         copy: Atoms = atoms.copy()
         copy.calc = _Watched(self)
@@ -84,8 +86,11 @@ class Landscape:
     def evaluate(self, atoms: Atoms) -> None:
         """Evaluate `atoms` and look at gamma. See `attached` for what is raised."""
         self.force_calls += 1
-        forces = self.calculator.get_property("forces", atoms)
-        energy = self.calculator.get_property("energy", atoms)
+        try:
+            forces = self.calculator.get_property("forces", atoms)
+            energy = self.calculator.get_property("energy", atoms)
+        except Exception as error:  # whatever a calculator raises: an element it does not know, say
+            raise DynamicsError(f"the potential cannot evaluate the structure: {error}") from error
         if not (math.isfinite(energy) and np.isfinite(forces).all()):
             raise LostSearchError("energy or forces are not finite")
         gamma = self.calculator.results.get("gamma")

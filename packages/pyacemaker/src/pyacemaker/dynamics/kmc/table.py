@@ -118,7 +118,10 @@ class StateTable:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except sqlite3.OperationalError as error:  # a folder of that name, no permission
+            raise TableError(f"{path} cannot be opened: {error}") from error
         try:
             # One file and nothing beside it once a transaction is over: it can be copied.
             self._connection.execute("PRAGMA journal_mode=DELETE")

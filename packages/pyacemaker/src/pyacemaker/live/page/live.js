@@ -126,7 +126,10 @@
   var source = new EventSource("/api/events");
   source.addEventListener("open", function () { link("connected", "on"); });
   source.addEventListener("error", function () { link("connection lost, trying again", "off"); });
-  source.addEventListener("campaign", function (event) { show(JSON.parse(event.data)); });
+  source.addEventListener("campaign", function (event) {
+    link("connected", "on"); // also after a problem that has passed
+    show(JSON.parse(event.data));
+  });
   source.addEventListener("problem", function (event) {
     link(JSON.parse(event.data).error, "off");
   });

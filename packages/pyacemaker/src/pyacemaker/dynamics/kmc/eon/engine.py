@@ -37,6 +37,7 @@ from pyacemaker.dynamics.kmc.eon.results import (
 )
 from pyacemaker.dynamics.kmc.geometry import Indices, free_atoms
 from pyacemaker.dynamics.kmc.landscape import LostSearchError, UncertainError
+from pyacemaker.dynamics.kmc.start import check_start
 from pyacemaker.dynamics.kmc.table import (
     FILE_NAME,
     Hop,
@@ -77,11 +78,13 @@ class EONKMC:
         Raises
         ------
         DynamicsError
-            If EON ended without a single result, or a file of its is damaged.
+            If it cannot be walked from the start, EON ended without a single result, or a file of
+            its is damaged.
         TableError
             If another walk was begun in `workdir`.
         """
         begun = time.monotonic()
+        check_start(request.atoms)
         start, before_s = _start(request)
         order = order_of(start)
         folder = _folder(request, workdir)
