@@ -30,7 +30,8 @@ class DataConfig(_Section):
 
     `source`: `digits` (1797 images of 8 x 8, which scikit-learn ships), or an .npz file, relative
     to the configuration, with `x_train`, `y_train`, `x_test` and `y_test`; images are
-    (n, height, width[, channels]), whole numbers are divided by the largest their type holds.
+    (n, height, width[, channels]), whole numbers are divided by the largest their type holds (of
+    8 or 16 bits, whichever is enough, where it is wider).
     `validation` is the part of the training samples kept aside for decisions.
     """
 
@@ -159,6 +160,14 @@ class Config(_Section):
     governor: GovernorConfig = GovernorConfig()
     library: LibraryConfig = LibraryConfig()
     bus: BusConfig = BusConfig()
+
+    @model_validator(mode="after")
+    def _batches_have_a_spread(self) -> Config:
+        if self.network.norm == "batch" and self.training.batch_size == 1:
+            raise ValueError(
+                "network.norm 'batch' needs a training.batch_size of 2 at least, not 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _widths_grow(self) -> Config:

@@ -128,7 +128,10 @@ def _answer(state: State, event: Event) -> State | Rejected:
     if state is State.FOSSILIZED:
         return Rejected(f"a fossilized seed is part of the host; {event} cannot undo that")
     if state in EMBARGOED:
-        return Rejected(f"{event}: the seed is {state} and rests until its embargo is over")
+        return Rejected(
+            f"{event}: the seed is {state} and rests until its embargo is over; {Event.RELEASE} it "
+            "then"
+        )
     expected = ", ".join(_ALLOWED[state])
     return Rejected(f"{event} is not possible for a {state} seed; possible: {expected}")
 

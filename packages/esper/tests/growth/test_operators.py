@@ -102,9 +102,22 @@ def test_growth_preserves_what_it_claims_to(kind: str, name: str) -> None:
 
 def test_junctions_are_found_and_only_true_ones() -> None:
     assert junctions(mlp()) == [Junction("0", "2", ("1",)), Junction("2", "4", ("3",))]
-    assert junctions(cnn(norm=True)) == [Junction("0", "3", ("1", "2"))]  # not across Flatten
+    assert junctions(cnn(norm=True)) == [
+        Junction("0", "3", ("1", "2")),
+        Junction("3", "6", ("4", "5")),  # behind Flatten, all pixels of a channel
+    ]
     grouped = nn.Sequential(nn.Conv2d(2, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1, groups=2))
     assert junctions(grouped) == []
+    act, layer = nn.ReLU(), nn.Linear(5, 5)
+    same_act = nn.Sequential(nn.Linear(6, 5), act, nn.Linear(5, 7), act, nn.Linear(7, 4))
+    assert junctions(same_act)[1] == Junction("2", "4", ("3",))
+    assert junctions(nn.Sequential(nn.Linear(6, 5), layer, act, layer)) == []
+    tied = mlp()
+    tied.decoder = nn.Linear(6, 5)  # in no Sequential, but with the first layer's weight
+    tied.decoder.weight = tied[0].weight
+    assert [j.first for j in junctions(tied)] == ["2"]
+    norms = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.BatchNorm1d(5), nn.Linear(5, 2))
+    assert junctions(norms) == []
 
 
 def test_gradmax_is_the_optimum_of_its_problem() -> None:
@@ -245,6 +258,64 @@ def test_every_operator_refuses_what_it_cannot_do() -> None:
     assert model[0].out_features == 5 + done.count
     with pytest.raises(ValueError, match="no junction"):
         grow(model, operator, [], loss_of(model), generator())
+
+
+@pytest.mark.parametrize("name", ["net2wider", "random", "firefly"])
+def test_channels_grow_before_a_flatten(name: str) -> None:
+    model, operator = cnn(), WIDENING[name]()
+    loss, x = loss_of(model), data(model)[0]
+    before = model(x)
+    grow(model, operator, propose(model, operator, {"3": 2}), loss, generator())
+    assert (model[3].out_channels, model[6].in_features) == (7, 7 * 36)
+    change = float((model(x) - before).abs().max().detach())
+    assert change <= 1e-6 if operator.preserves_function else 0 < change < 0.1
+    loss().backward()
+    assert model[3].weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("activation", "bias", "message"),
+    [
+        (nn.Sigmoid, True, "0 at 0"),  # sigmoid(0) = 0.5 would be added
+        (nn.Softplus, True, "0 at 0"),
+        (nn.ReLU, False, "needs a bias"),  # no slope at 0: dead for ever
+    ],
+)
+def test_gradmax_refuses_neurons_that_are_not_silent_or_dead(
+    activation: type[nn.Module], bias: bool, message: str
+) -> None:
+    model = nn.Sequential(nn.Linear(6, 5, bias=bias), activation(), nn.Linear(5, 4))
+    operator = GradMax()
+    with pytest.raises(ValueError, match=message):
+        grow(model, operator, propose(model, operator, {"0": 2}), loss_of(model), generator())
+
+
+@pytest.mark.parametrize("name", ["tiny", "pursuit"])
+def test_without_a_bias_none_is_reckoned_with(name: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5, bias=False), nn.Tanh(), nn.Linear(5, 4))
+    statistics = collect(model, junctions(model)[0], loss_of(model))
+    neurons = WIDENING[name]().init(model[0], model[2], statistics, 2, generator())
+    assert float(neurons.bias.abs().max()) == pytest.approx(0, abs=1e-9)
+
+
+def test_what_cannot_grow_is_refused_before_anything_changes() -> None:
+    model, operator = mlp(), WIDENING["random"]()
+    loss, x = loss_of(model), data(model)[0]
+    before = model(x)
+    proposals = propose(model, operator, {"0": 2})
+    half = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="does not hold every parameter"):
+        grow(model, operator, proposals, loss, generator(), half)
+    wrapped = esper.wrap(model, ["0"])
+    wrapped.germinate("0", "bottleneck", width=2, generator=generator())
+    with pytest.raises(ValueError, match="branch has the old width"):
+        grow(model, operator, proposals, loss, generator())
+    assert torch.equal(esper.unwrap(wrapped)(x), before)
+    for p in model[0].parameters():
+        p.requires_grad_(False)
+    grow(model, operator, proposals, loss, generator(), half)  # frozen: the optimiser need not
+    assert torch.allclose(model(x), before, atol=1e-6)
 
 
 def test_the_optimiser_keeps_its_memory() -> None:

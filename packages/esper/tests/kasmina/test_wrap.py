@@ -253,6 +253,45 @@ def test_a_transformer_layer_takes_its_seeds_into_account_in_eval() -> None:
         before = after
 
 
+@pytest.mark.parametrize("site", ["layers.0.linear1", "layers.0.self_attn", "layers.0.norm2"])
+def test_an_unwrapped_transformer_computes_what_it_did(site: str) -> None:
+    """In eval mode PyTorch looks at the weights of a layer's parts, and would run on without us."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = esper.wrap(nn.TransformerEncoder(layer, 2), [site]).eval()
+    grown = fossil(model, site)
+    x, padding = torch.randn(2, 5, 8), torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    with torch.inference_mode():
+        expected = [model(x), model(x, src_key_padding_mask=padding)]
+        plain = copy.deepcopy(esper.unwrap(model))
+        found = [plain(x), plain(x, src_key_padding_mask=padding)]
+    assert grown.branch is not None
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_a_module_that_the_host_has_twice_is_unwrapped_in_both_places() -> None:
+    layer = nn.Linear(6, 6)
+    model = esper.wrap(nn.Sequential(layer, nn.Tanh(), layer, nn.Linear(6, 3)), ["0"])
+    fossil(model, "0")
+    x = batch("mlp")[0]
+    expected = model(x)
+    plain = esper.unwrap(model)
+    assert torch.equal(plain(x), expected)
+    assert plain.get_submodule("2").out_features == 6  # what it lacks itself is the base's
+
+
+def fossil(model: esper.MorphableModel, site: str) -> esper.KasminaLayer:
+    model.germinate(site, "bottleneck", width=4, generator=generator())
+    layer = model.seed_at(site)
+    for event in (Event.TRAINED, Event.GRAFTED, Event.STABILIZED, Event.ACCEPT, Event.FOSSILIZE):
+        layer.on(event)
+    assert layer.branch is not None
+    with torch.no_grad():
+        for p in layer.branch.parameters():
+            p.normal_(generator=generator())
+    return layer
+
+
 def test_refusals_say_what_and_where() -> None:
     with pytest.raises(UnsuitableError, match="no module 'fc'"):
         esper.wrap(make("mlp"), sites=["fc"])
@@ -270,6 +309,14 @@ def test_refusals_say_what_and_where() -> None:
     assert model.seed_at("0").seed.state is State.CANCELLED
     with pytest.raises(KeyError, match="sites: 0"):
         model.seed_at("9")
+    with pytest.raises(ValueError, match="release it then"):
+        model.germinate("0", "bottleneck", width=4, generator=generator())
+    with pytest.raises(UnsuitableError, match="name the attention 'attend'"):
+        esper.wrap(make("attention"), sites=["attend.out_proj"])
+    model.seed_at("0").on(Event.RELEASE)
+    model.germinate("0", "bottleneck", width=4, generator=generator())
+    with pytest.raises(RuntimeError, match="did not run in `loss`"):
+        model.shadow_backward("0", lambda: make("mlp")(batch("mlp")[0]).sum())
     assert set(BLUEPRINTS) == {"bottleneck", "conv", "attention"}
 
 

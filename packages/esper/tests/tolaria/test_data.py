@@ -52,6 +52,15 @@ def test_a_file_becomes_channels_first_from_zero_to_one(tmp_path: Path) -> None:
         ({"y_train": np.zeros(40)}, "whole numbers"),
         ({"x_train": np.full((40, 6, 5), np.nan)}, "not finite"),
         ({"x_train": np.array([object()] * 40)}, "cannot be read|can be read"),
+        ({"x_train": np.full((40, 6, 5), "a")}, "not numbers"),
+        ({"x_test": np.zeros((10, 6, 6, 3), np.uint8)}, "not alike"),
+        ({"x_test": np.zeros((10, 6, 5, 3))}, "not alike"),
+        ({"x_train": np.zeros((40, 3, 6, 5), np.uint8)}, r"channels first.*np\.moveaxis"),
+        ({"y_test": np.full(10, 2**40)}, "number the classes from 0 on"),
+        (
+            {"x_train": np.full((40, 6, 5, 3), 10**6), "x_test": np.zeros((10, 6, 5, 3), int)},
+            "keep them as uint8",
+        ),
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_wrong(
@@ -61,6 +70,29 @@ def test_a_wrong_file_is_named_with_what_is_wrong(
     with pytest.raises(DataError, match=message) as caught:
         load(DataConfig(source="d.npz"), tmp_path, 0)
     assert "d.npz" in str(caught.value)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "d.npz"
+    write(path)
+    whole = path.read_bytes()
+    turned = whole[:300] + bytes(255 - b for b in whole[300:600]) + whole[600:]
+    for content in (whole[: len(whole) // 2], turned, b"", b"PK\x03\x04 and no more"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"d\.npz is not an \.npz file"):
+            load(DataConfig(source="d.npz"), tmp_path, 0)
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    with pytest.raises(DataError, match=r"one\.npy is not an \.npz file"):
+        load(DataConfig(source="one.npy"), tmp_path, 0)
+
+
+def test_whole_numbers_of_a_wide_type_have_the_white_of_a_narrow_one(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 6, 5))
+    write(tmp_path / "wide.npz", x_train=images[:40], x_test=images[40:])
+    narrow = images.astype(np.uint8)
+    write(tmp_path / "narrow.npz", x_train=narrow[:40], x_test=narrow[40:])
+    wide, known = (load(DataConfig(source=f"{n}.npz"), tmp_path, 0) for n in ("wide", "narrow"))
+    assert torch.equal(wide.train.x, known.train.x)
 
 
 def test_a_missing_data_set_is_an_error(tmp_path: Path) -> None:
@@ -74,6 +106,7 @@ def test_an_epoch_sees_every_sample_once_in_an_order_of_its_own() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert [len(b) for b in batches(50, 8, 3, 0)] == [8] * 6 + [2]
+    assert [len(b) for b in batches(49, 8, 3, 0)] == [8] * 5 + [9]  # none is left alone
 
 
 def test_the_cifar_subset_is_read() -> None:

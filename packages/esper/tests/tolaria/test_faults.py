@@ -28,6 +28,7 @@ from esper.tolaria.data import DataSet, Split, load
 from esper.tolaria.governor import TrainingError
 from esper.tolaria.loop import CHECKPOINT, HISTORY, train
 from esper.tolaria.run import Run, capture
+from esper.tolaria.run import load as load_run
 
 CONFIG: dict[str, Any] = {
     "network": {"widths": [6, 6]},
@@ -148,6 +149,41 @@ def test_a_branch_or_host_that_is_not_finite_is_rolled_back(step: int, value: fl
     assert [e["epoch"] for e in run.history["epochs"]] == [1, 2, 3, 4, 5]
     tensors = [*run.model.parameters(), *run.model.buffers()]
     assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+@pytest.mark.parametrize("step", [4, 5, 8, 9, 13, 20])
+def test_a_gradient_that_is_not_finite_spoils_no_snapshot(step: int, tmp_path: Path) -> None:
+    """The loss of that step is sound; the weights behind it are not, whatever keeps them."""
+    struck = []
+
+    def strike(run: Run) -> None:
+        if run.step == step - 1 and not struck:
+            struck.append(step)
+            weight = next(run.model.host.parameters())
+            weight.register_hook(lambda gradient: gradient * float("nan"))
+
+    run = train(parse_config(CONFIG), tmp_path, data=samples(), on_step=strike)
+    assert run.rollbacks == 1
+    assert run.epoch == CONFIG["training"]["epochs"]
+    assert all(bool(torch.isfinite(p).all()) for p in run.model.parameters())
+    again = load_run(tmp_path / CHECKPOINT, parse_config(CONFIG), samples())
+    assert all(bool(torch.isfinite(p).all()) for p in again.model.parameters())
+
+
+def test_a_rollback_goes_where_the_undisturbed_one_would_go(tmp_path: Path) -> None:
+    config = parse_config({**CONFIG, "governor": {"snapshot_steps": 4}})
+
+    def strike(run: Run) -> None:
+        if run.step == 7 and run.rollbacks == 0:  # behind the checkpoint of step 6
+            with torch.no_grad():
+                next(run.model.host.parameters()).fill_(float("nan"))
+
+    expected = capture(train(config, tmp_path / "whole", data=samples(), on_step=strike))
+    with pytest.raises(CrashError):
+        train(config, tmp_path / "torn", data=samples(), on_step=crash_at(6))
+    found = train(config, tmp_path / "torn", data=samples(), on_step=strike)
+    assert found.rollbacks == 1
+    assert same(capture(found), expected)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 1000, -1])

@@ -26,8 +26,8 @@ class Neurons:
     """The weights of `k` new neurons.
 
     `fan_in`: (k, *inner) as the first layer's weight, `bias`: (k,), `fan_out`: as the second
-    layer's weight with k inputs. `copied` names the existing neuron that each is a copy of
-    (Net2Wider), and `shares` the part of each copied neuron's fan-out that the copy takes.
+    layer's weight with the inputs of k neurons. `copied` names the existing neuron that each is a
+    copy of (Net2Wider), and `shares` the part of each copied neuron's fan-out that the copy takes.
     """
 
     fan_in: Tensor

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from esper.growth.base import Neurons, mean_norm
+from esper.growth.junction import inputs_of_one
 from esper.growth.statistics import Statistics
 
 
@@ -49,7 +50,8 @@ class Firefly:
         fan_in, moment, _ = self._search(statistics, count, generator)
         outer = second.get_parameter("weight").detach()
         direction = -moment / moment.norm(dim=1, keepdim=True).clamp_min(1e-30)
-        fan_out = direction.reshape(count, outer.shape[0], *outer.shape[2:]).transpose(0, 1)
+        shape = (count, outer.shape[0], inputs_of_one(first, second), *outer.shape[2:])
+        fan_out = direction.reshape(shape).transpose(0, 1).flatten(1, 2)
         return Neurons(
             fan_in=fan_in,
             bias=fan_in.new_zeros(count),

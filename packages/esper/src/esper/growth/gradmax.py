@@ -46,10 +46,13 @@ class GradMax:
         """Return `count` neurons, at most one for each direction that M has.
 
         Each fan-out has the mean norm of the existing ones. Raises ValueError where M is zero,
-        and where a normalisation lies between the layers: the gradient is another then.
+        where a normalisation lies between the layers (the gradient is another then), from a
+        Conv2d to a Linear layer, and where new neurons would change the function (an activation
+        that is not 0 at 0) or never learn (ReLU without a bias).
         """
         if statistics.has_norm:
             raise ValueError("gradmax cannot grow through a normalisation; use net2wider")
+        _check(statistics)
         inner = first.get_parameter("weight").detach()
         outer = second.get_parameter("weight").detach()
         u, sizes, _ = torch.linalg.svd(cross_moment(statistics), full_matrices=False)
@@ -69,9 +72,28 @@ class GradMax:
         )
 
 
+def _check(statistics: Statistics) -> None:
+    first = statistics.first
+    inner = first.get_parameter("weight").detach()
+    bias = inner.new_full((1,), 0.0 if first.bias is None else _BIAS)
+    at_start = statistics.respond(inner.new_zeros(1, *inner.shape[1:]), bias).requires_grad_()
+    out = statistics.activation(at_start)
+    if float(out.detach().abs().max()) > 2 * _BIAS:
+        raise ValueError(
+            "gradmax needs an activation that is 0 at 0, or the function changes; use net2wider"
+        )
+    if not bool(torch.autograd.grad(out.sum(), at_start)[0].any()):
+        raise ValueError("gradmax needs a bias where the slope at 0 is 0 (ReLU); use net2wider")
+
+
 def cross_moment(statistics: Statistics) -> Tensor:
-    """Return M = G^T B of shape (outputs of the second layer, weights of one new neuron)."""
+    """Return M = G^T B of shape (outputs of the second layer, weights of one new neuron).
+
+    Raises ValueError for a Conv2d before a Linear layer.
+    """
     first, second = statistics.first, statistics.second
+    if isinstance(first, nn.Conv2d) and isinstance(second, nn.Linear):
+        raise ValueError("gradmax cannot grow from a Conv2d to a Linear layer; use net2wider")
     if not isinstance(first, nn.Conv2d) or not isinstance(second, nn.Conv2d):
         return statistics.gradient.T @ statistics.inputs
     # Position p of the second layer's output sees the first's output through the kernel's

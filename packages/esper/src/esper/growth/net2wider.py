@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from esper.growth.base import Neurons
+from esper.growth.junction import inputs_of_one
 from esper.growth.statistics import Statistics
 
 
@@ -40,7 +41,9 @@ class Net2Wider:
         shares = (0.3 + 0.4 * torch.rand(count, generator=generator)).tolist()
         fan_in = first.get_parameter("weight").detach()[copied]
         bias = first.bias
-        outer = second.get_parameter("weight").detach().clone()
+        each = inputs_of_one(first, second)
+        weight = second.get_parameter("weight").detach().clone()
+        outer = weight.reshape(len(weight), -1, each, *weight.shape[2:])  # one neuron, its inputs
         taken = []
         for original, share in zip(copied, shares, strict=True):
             taken.append(outer[:, original] * share)
@@ -50,7 +53,7 @@ class Net2Wider:
             bias=bias.detach()[copied]
             if isinstance(bias, torch.Tensor)
             else fan_in.new_zeros(count),
-            fan_out=torch.stack(taken, dim=1),
+            fan_out=torch.stack(taken, dim=1).flatten(1, 2),
             copied=tuple(copied),
             shares=tuple(shares),
         )

@@ -58,17 +58,22 @@ def grow(
 ) -> Widened:
     """Score `proposals` on the batch behind `loss` and carry out the best.
 
-    Raises ValueError if there is none.
+    Those that the operator cannot score (`pursuit` at convolutions, say) are passed over. Raises
+    ValueError if none is left.
     """
-    if not proposals:
-        raise ValueError("there is no junction to grow at")
     best: tuple[float, Proposal] | None = None
+    refusal: ValueError | None = None
     for proposal in proposals:
         statistics = collect(model, proposal.junction, loss)
-        value = operator.score(statistics, proposal.count, generator)
+        try:
+            value = operator.score(statistics, proposal.count, generator)
+        except ValueError as error:
+            refusal = error
+            continue
         if best is None or value > best[0]:
             best = (value, proposal)
-    assert best is not None  # noqa: S101
+    if best is None:
+        raise refusal or ValueError("there is no junction to grow at")
     score, chosen = best
     neurons = operator.init(
         model.get_submodule(chosen.junction.first),

@@ -65,6 +65,8 @@ class Pursuit:
             return (2 * torch.rand(*shape, generator=generator) - 1) * bound
 
         fan_in, bias = uniform(number, inner.shape[1]).to(inner), uniform(number).to(inner)
+        if statistics.first.bias is None:
+            bias = torch.zeros_like(bias)
         responses = statistics.activation(statistics.respond(fan_in, bias)).double()
         hidden = statistics.hidden.double()
         known = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], dim=1)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from esper.growth.base import Neurons
+from esper.growth.junction import inputs_of_one
 from esper.growth.statistics import Statistics
 
 
@@ -43,5 +44,7 @@ class RandomControl:
         return Neurons(
             fan_in=uniform(count, *inner.shape[1:]).to(inner),
             bias=uniform(count).to(inner),
-            fan_out=outer.new_zeros(outer.shape[0], count, *outer.shape[2:]),
+            fan_out=outer.new_zeros(
+                outer.shape[0], count * inputs_of_one(first, second), *outer.shape[2:]
+            ),
         )

@@ -38,6 +38,7 @@ class Tiny:
 
     def score(self, statistics: Statistics, count: int, generator: torch.Generator) -> float:
         """Return n^2 sum_k l_k^2: the fall of the loss per unit of gamma, to first order."""
+        _check(statistics)
         _, _, values = solve(statistics, count)
         return float((values**2).sum()) * statistics.inputs.shape[0] ** 2
 
@@ -53,8 +54,7 @@ class Tiny:
 
         Raises ValueError for convolutions, normalised layers, and where there is none.
         """
-        if isinstance(first, nn.Conv2d) or isinstance(second, nn.Conv2d) or statistics.has_norm:
-            raise ValueError("tiny grows between Linear layers without a normalisation")
+        _check(statistics)
         fan_in, fan_out, values = solve(statistics, count)
         if len(values) == 0:
             raise ValueError("there is no bottleneck: the existing weights reach everything")
@@ -67,10 +67,16 @@ class Tiny:
         )
 
 
+def _check(statistics: Statistics) -> None:
+    convolutions = any(isinstance(m, nn.Conv2d) for m in (statistics.first, statistics.second))
+    if convolutions or statistics.has_norm:
+        raise ValueError("tiny grows between Linear layers without a normalisation")
+
+
 def bottleneck(statistics: Statistics) -> Tensor:
     """Return V_perp: (n, outputs), the wanted change that existing weights cannot make."""
     wanted = -statistics.gradient
-    hidden = _with_ones(statistics.hidden)
+    hidden = _with_bias(statistics.second, statistics.hidden)
     best = torch.linalg.lstsq(hidden.double(), wanted.double(), driver="gelsd").solution
     left: Tensor = wanted.double() - hidden.double() @ best
     return left.to(wanted)
@@ -78,7 +84,7 @@ def bottleneck(statistics: Statistics) -> Tensor:
 
 def solve(statistics: Statistics, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return (fan-in (k, d + 1) with the bias last, fan-out (k, outputs), l (k,))."""
-    inputs = _with_ones(statistics.inputs).double()
+    inputs = _with_bias(statistics.first, statistics.inputs).double()
     residual = bottleneck(statistics).double()
     n = inputs.shape[0]
     values, vectors = torch.linalg.eigh(inputs.T @ inputs / n)
@@ -93,5 +99,7 @@ def solve(statistics: Statistics, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return fan_in.to(like), fan_out.to(like), sizes[:k].to(like)
 
 
-def _with_ones(rows: Tensor) -> Tensor:
-    return torch.cat([rows, rows.new_ones(rows.shape[0], 1)], dim=1)
+def _with_bias(layer: nn.Module, rows: Tensor) -> Tensor:
+    """Append what a bias is multiplied by: ones, or zeros where the layer has none."""
+    value = 0.0 if layer.bias is None else 1.0
+    return torch.cat([rows, rows.new_full((rows.shape[0], 1), value)], dim=1)

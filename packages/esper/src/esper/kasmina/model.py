@@ -82,7 +82,8 @@ class MorphableModel(nn.Module):
         host's trajectory is bit for bit the one without a seed. Under `torch.distributed` the
         gradients are averaged over the processes, as DDP would.
 
-        Returns the loss. Call it on this model itself, not on a DDP wrapper round it.
+        Returns the loss. Call it on this model itself, not on a DDP wrapper round it. Raises
+        RuntimeError for a seed that is not in TRAINING, and for a site that `loss` does not pass.
         """
         layer = self.seed_at(site)
         if layer.seed.state is not State.TRAINING or layer.branch is None:
@@ -92,10 +93,20 @@ class MorphableModel(nn.Module):
         try:
             with _undisturbed(self.host):
                 value = loss()
-                gradients = torch.autograd.grad(value, parameters)
+                gradients = (
+                    torch.autograd.grad(value, parameters, allow_unused=True)
+                    if value.requires_grad
+                    else (None,)
+                )
         finally:
             layer.shadowing = False
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        if all(gradient is None for gradient in gradients):
+            raise RuntimeError(
+                f"site {site!r} did not run in `loss`; let it call this very model, on a batch "
+                "that passes the site"
+            )
+        for parameter, found in zip(parameters, gradients, strict=True):
+            gradient = torch.zeros_like(parameter) if found is None else found
             if distributed.is_available() and distributed.is_initialized():
                 distributed.all_reduce(gradient)
                 gradient.div_(distributed.get_world_size())
@@ -140,6 +151,11 @@ def wrap(model: nn.Module, sites: Sequence[str] | None = None) -> MorphableModel
         if site not in modules or not site:
             raise UnsuitableError(f"the model has no module {site!r}")
         site_shape(modules[site])
+        for above, module in modules.items():
+            if isinstance(module, nn.MultiheadAttention) and site.startswith(f"{above}."):
+                raise UnsuitableError(
+                    f"{site!r} never runs as a module of its own; name the attention {above!r}"
+                )
     return MorphableModel(model, chosen)
 
 
@@ -147,26 +163,28 @@ def unwrap(model: MorphableModel) -> nn.Module:
     """Return the host as plain PyTorch modules.
 
     With every seed dormant (or resting) it is the module that was wrapped, untouched. A grafted
-    branch becomes part of it: its site is replaced by a `Grafted` module, and the site's own
-    parameters get the prefix `base.` in the state_dict. A branch that still learns beside the
-    host is left behind. The MorphableModel must not be used afterwards.
+    branch becomes part of it: its site is replaced, wherever the host has it, by a `Grafted`
+    module, and the site's own parameters get the prefix `base.` in the state_dict. A branch that
+    still learns beside the host is left behind. The MorphableModel must not be used afterwards.
     """
     for layer in model.layers():
         layer.unplug()
         if layer.branch is None or not layer.on_path:
             continue
-        parent, _, name = layer.seed.site.rpartition(".")
         base = model.host.get_submodule(layer.seed.site)
-        setattr(
-            model.host.get_submodule(parent) if parent else model.host,
-            name,
-            Grafted(base, layer.branch, layer.alpha),
-        )
+        grafted = Grafted(base, layer.branch, layer.alpha).train(base.training)
+        for parent in list(model.host.modules()):
+            for name in [n for n, child in parent._modules.items() if child is base]:
+                setattr(parent, name, grafted)
     return model.host
 
 
 class Grafted(nn.Module):
-    """A module with a branch that has become part of it: base(x) + alpha * g(base(x))."""
+    """A module with a branch that has become part of it: base(x) + alpha * g(base(x)).
+
+    What it lacks itself (`weight`, `out_features`, `batch_first`, ...) is the base's, for hosts
+    that look at it.
+    """
 
     alpha: Tensor
 
@@ -175,6 +193,19 @@ class Grafted(nn.Module):
         self.base = base
         self.branch = branch
         self.register_buffer("alpha", alpha.detach().clone())
+        # A TransformerEncoderLayer in eval mode computes with the bare weights of its parts,
+        # unless one of them has a hook.
+        self.register_forward_pre_hook(_look_on)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the base has under a name that is not known here."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            base = self.__dict__.get("_modules", {}).get("base")
+            if base is None:
+                raise
+            return getattr(base, name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the base returns, with the branch added."""
@@ -182,6 +213,10 @@ class Grafted(nn.Module):
         h = output[0] if isinstance(output, tuple) else output
         y = h + self.alpha * self.branch(h)
         return (y, *output[1:]) if isinstance(output, tuple) else y
+
+
+def _look_on(module: nn.Module, inputs: Any) -> None:
+    """Do nothing."""
 
 
 def _key(site: str) -> str:

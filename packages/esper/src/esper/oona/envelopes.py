@@ -13,7 +13,7 @@ class EnvelopeError(ValueError):
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 class RunStarted(_Message):
@@ -93,7 +93,7 @@ class Envelope(BaseModel):
     arrived, has the id it had, and a reader that keeps ids sees it once.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
     version: Literal[1] = 1
     id: Annotated[str, Field(min_length=1, max_length=200)]

@@ -45,7 +45,11 @@ class RedisBus:
         self.prefix = prefix
         try:
             self._redis: Any = Redis.from_url(
-                url, socket_connect_timeout=5, socket_timeout=35, decode_responses=True
+                url,
+                socket_connect_timeout=5,
+                socket_timeout=35,
+                decode_responses=True,
+                encoding_errors="replace",  # bytes that are no text become a dead letter as well
             )
         except ValueError as error:
             raise BusError(f"the bus's URL is not usable ({error})") from None

@@ -22,6 +22,7 @@ PIPELINE = "tezzeret-1"
 
 PROGRAM = "program.json"
 WEIGHTS = "weights.safetensors"
+MAX_PARAMETERS = 2**26  # 256 MiB; anybody may ask a forge for a kernel
 _BATCH = 64  # of the measurement
 
 
@@ -103,6 +104,7 @@ def forge(blueprint: Blueprint, target: Target) -> Kernel:
     artifacts: dict[str, bytes] = {}
     cost: Cost | None = None
     try:
+        _refuse_giants(blueprint, target)
         module = build_seeded(blueprint, shape, target.width, target.seed)
     except UnsuitableError as error:
         checks = [Check(name="build", passed=False, found=str(error))]
@@ -124,6 +126,17 @@ def forge(blueprint: Blueprint, target: Target) -> Kernel:
         cost=cost,
         artifacts=artifacts,
     )
+
+
+def _refuse_giants(blueprint: Blueprint, target: Target) -> None:
+    """Raise UnsuitableError for more parameters than a branch may have; none is made for that."""
+    with torch.device("meta"):
+        module = BlueprintModule(blueprint, target.shape(), target.width)
+    count = sum(p.numel() for p in module.parameters())
+    if count > MAX_PARAMETERS:
+        raise UnsuitableError(
+            f"{count} parameters are more than the {MAX_PARAMETERS} that a branch may have"
+        )
 
 
 def _export(

@@ -86,11 +86,12 @@ class BlueprintModule(nn.Module):
         self.plan: list[tuple[str, str, tuple[str, ...], float]] = []
         for node in blueprint.nodes:
             before, after = sizes[node.inputs[0]], sizes[node.name]
+            made: nn.Module | None
             match node:
                 case Linear():
-                    self.nodes[node.name] = nn.Linear(before, after, bias=node.bias)
+                    made = nn.Linear(before, after, bias=node.bias)
                 case Conv2d():
-                    self.nodes[node.name] = nn.Conv2d(
+                    made = nn.Conv2d(
                         before,
                         after,
                         node.kernel,
@@ -99,11 +100,13 @@ class BlueprintModule(nn.Module):
                         bias=node.bias,
                     )
                 case Attention():
-                    self.nodes[node.name] = SelfAttention(before, node.heads)
+                    made = SelfAttention(before, node.heads)
                 case LayerNorm():
-                    self.nodes[node.name] = nn.LayerNorm(before)
+                    made = nn.LayerNorm(before)
                 case _:
-                    pass
+                    made = None
+            if made is not None:
+                self.nodes[_key(node.name)] = made
             self.plan.append((node.name, node.op, node.inputs, getattr(node, "factor", 1.0)))
         self.output = blueprint.output
         for parameter in self.last_layer().parameters():
@@ -111,7 +114,7 @@ class BlueprintModule(nn.Module):
 
     def last_layer(self) -> nn.Module:
         """Return the layer that begins at zero."""
-        last = self.nodes[self.output]
+        last = self.nodes[_key(self.output)]
         return last.leave if isinstance(last, SelfAttention) else last
 
     def forward(self, h: Tensor) -> Tensor:
@@ -125,9 +128,9 @@ class BlueprintModule(nn.Module):
             if op in _POINTWISE:
                 y = _POINTWISE[op](x)
             elif op in {"linear", "layer_norm"} and not last:
-                y = self.nodes[name](x.movedim(1, -1)).movedim(-1, 1)
+                y = self.nodes[_key(name)](x.movedim(1, -1)).movedim(-1, 1)
             elif op in {"linear", "layer_norm", "conv2d", "attention"}:
-                y = self.nodes[name](x)
+                y = self.nodes[_key(name)](x)
             elif op == "mean":
                 positions = list(range(1, x.dim() - 1)) if last else list(range(2, x.dim()))
                 y = x.mean(positions, keepdim=True) if positions else x
@@ -139,6 +142,11 @@ class BlueprintModule(nn.Module):
                     y = y + values[other] if op == "add" else y * values[other]
             values[name] = y
         return values[self.output]
+
+
+def _key(node: str) -> str:
+    """Return a node's name in the ModuleDict, where `keys`, `values`, `half` ... are taken."""
+    return f"{node}-" if hasattr(nn.ModuleDict, node) or node == "training" else node
 
 
 def factory(blueprint: Blueprint) -> functools.partial[BlueprintModule]:

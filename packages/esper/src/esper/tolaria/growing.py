@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
 import torch
@@ -11,12 +12,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from esper.config import Config
 from esper.growth.operators import WIDENING, grow, propose
-from esper.growth.residual import ResidualBlock
-from esper.kasmina import alpha_at
+from esper.growth.residual import BlockProposal, ResidualBlock
+from esper.kasmina import UnsuitableError, alpha_at
 from esper.lifecycle import EMBARGOED, Event, Seed, State
 from esper.tamiyo.heuristic import reward, wants_to_grow
 from esper.tolaria.choosing import choose, reward_last
 from esper.tolaria.data import DataSet
+from esper.tolaria.governor import TrainingError
 from esper.tolaria.networks import count_parameters
 from esper.tolaria.run import Run
 
@@ -85,24 +87,27 @@ def _loss(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return cross_entropy(model(x), y)
 
 
+def _wanted(run: Run, config: Config) -> tuple[str, ...]:
+    """Return the blueprints that may grow."""
+    return run.blueprints or (
+        ("conv", "bottleneck") if config.network.kind == "cnn" else ("bottleneck",)
+    )
+
+
 def _sow(run: Run, config: Config, data: DataSet) -> bool:
     """Germinate the blueprint with the best score at one dormant site."""
     growth, model = config.growth, run.model
     taken = sum(at_work(s) or s.state is State.FOSSILIZED for s in model.lives())
     if taken >= growth.max_seeds or any(at_work(s) for s in model.lives()):
         return False
-    blueprints = run.blueprints or (
-        ("conv", "bottleneck") if config.network.kind == "cnn" else ("bottleneck",)
-    )
-    operator = ResidualBlock()
-    proposals = operator.propose(model, growth.width, blueprints)
+    proposals = ResidualBlock().propose(model, growth.width, _wanted(run, config))
     if not proposals:
         return False
     x, y = _batch(run, data)
     model.train()
-    scores = [
-        operator.score(model, p, partial(_loss, model, x, y), run.generator) for p in proposals
-    ]
+    proposals, scores = _scored(run, proposals, x, y, run.generator)
+    if not proposals:
+        return False
     best = choose(run, config, proposals, scores)
     chosen = proposals[best]
     new = model.germinate(
@@ -111,6 +116,39 @@ def _sow(run: Run, config: Config, data: DataSet) -> bool:
     run.add_group(chosen.site, new)
     run.note("germinated", site=chosen.site, blueprint=chosen.blueprint, score=scores[best])
     return True
+
+
+def _scored(
+    run: Run,
+    proposals: list[BlockProposal],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    generator: torch.Generator,
+) -> tuple[list[BlockProposal], list[float]]:
+    """Score proposals; those whose blueprint cannot run at their site are left out."""
+    operator = ResidualBlock()
+    fit, scores = [], []
+    for proposal in proposals:
+        with contextlib.suppress(UnsuitableError):
+            loss = partial(_loss, run.model, x, y)
+            scores.append(operator.score(run.model, proposal, loss, generator))
+            fit.append(proposal)
+    return fit, scores
+
+
+def check(run: Run, config: Config, data: DataSet) -> None:
+    """Before the first step: can any branch grow anywhere? Raises TrainingError if none can."""
+    if config.growth.kind != "seeds":
+        return
+    wanted = _wanted(run, config)
+    proposals = ResidualBlock().propose(run.model, config.growth.width, wanted)
+    x, y = data.train.x[:2], data.train.y[:2]
+    run.model.train()
+    if not _scored(run, proposals, x, y, torch.Generator())[0]:
+        raise TrainingError(
+            f"growth.blueprints: {', '.join(wanted)} cannot grow in a network of kind "
+            f"{config.network.kind!r}; name others (`esper blueprints` lists them)"
+        )
 
 
 def advance(run: Run, config: Config, data: DataSet) -> None:

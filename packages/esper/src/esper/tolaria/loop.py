@@ -74,6 +74,8 @@ def _train(
     resumed = checkpoint is not None and checkpoint.exists()
     run = load_run(checkpoint, config, data) if checkpoint and resumed else begin(config, data)
     run.blueprints, run.policy = blueprints, policy
+    if not resumed:
+        growing.check(run, config, data)
     costs: dict[Any, int] = {}
     snapshot = capture(run)
 
@@ -88,7 +90,7 @@ def _train(
             sampled = watching(run.model) if every and run.step % every == 0 else nullcontext()
             with sampled as figures:
                 loss = _step(run, data.train.x[chosen], data.train.y[chosen], costs)
-            why = diverged(loss, run.recent, config.governor.factor, config.governor.window)
+            why = _trouble(run, loss, config, last=run.batch + 1 == len(order))
             if why is not None:
                 run = _roll_back(run, snapshot, why, config, data)
                 run.policy = policy
@@ -100,7 +102,7 @@ def _train(
             run.step += 1
             run.batch += 1
             growing.advance(run, config, data)
-            if run.step % config.governor.snapshot_steps == 0:
+            if _is_kept(run.step, config):
                 snapshot = capture(run)
             if checkpoint and run.step % config.training.checkpoint_steps == 0:
                 save(checkpoint, run, config)
@@ -121,6 +123,29 @@ def _train(
     run.untold = teller.tell(run.history, outcome, last=True)
     run.bus_failure = teller.failure
     return run
+
+
+def _is_kept(step: int, config: Config) -> bool:
+    """Say whether the state after `step` becomes the snapshot that a rollback brings back.
+
+    Every checkpoint does, whether there is a folder for it or not: a training that goes on from
+    it then rolls back to where the undisturbed one would.
+    """
+    every = (config.governor.snapshot_steps, config.training.checkpoint_steps)
+    return any(step % steps == 0 for steps in every)
+
+
+def _trouble(run: Run, loss: float, config: Config, *, last: bool) -> str | None:
+    """Return why the training has to go back after this step (the epoch's `last`?), or None.
+
+    A gradient that is not finite spoils weights while the loss is still sound: such weights must
+    not get into a snapshot, a checkpoint or an epoch's figures.
+    """
+    why = diverged(loss, run.recent, config.governor.factor, config.governor.window)
+    if why is None and (last or _is_kept(run.step + 1, config)):
+        finite = all(bool(torch.isfinite(p).all()) for p in run.model.parameters())
+        why = None if finite else "a weight is not finite"
+    return why
 
 
 def _teller(config: Config, workdir: Path | None, bus: Bus | None) -> Teller:

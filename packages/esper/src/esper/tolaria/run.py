@@ -19,7 +19,7 @@ from esper.kasmina.blueprints import build
 from esper.kasmina.telemetry import Figures
 from esper.lifecycle import WITH_BRANCH, Seed, State
 from esper.tamiyo.policy import Policy
-from esper.tolaria.data import DataSet
+from esper.tolaria.data import DataError, DataSet
 from esper.tolaria.governor import TrainingError
 from esper.tolaria.networks import build_network, widths_of
 
@@ -99,7 +99,13 @@ _PLAIN = (
 
 
 def begin(config: Config, data: DataSet) -> Run:
-    """Return a training that has not made a step."""
+    """Return a training that has not made a step. Raises DataError for images too small."""
+    size, halved = min(data.train.x.shape[-2:]), len(config.network.widths) - 1
+    if config.network.kind == "cnn" and size < 2**halved:
+        raise DataError(
+            f"images of {size} pixels are too small for network.widths with {halved + 1} "
+            f"layers, which halve them {halved} times"
+        )
     generator = torch.Generator().manual_seed(config.training.seed)
     torch.manual_seed(config.training.seed)
     return _assemble(config, data, generator, None, config.training.learning_rate)

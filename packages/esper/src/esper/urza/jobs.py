@@ -91,10 +91,10 @@ def finish(library: Library, job: Job, error: str | None = None) -> bool:
         return len(done) == 1
 
 
-def jobs(library: Library, limit: int = 1000) -> list[Job]:
+def jobs(library: Library, limit: int = 1000, offset: int = 0) -> list[Job]:
     """Return the jobs, oldest first."""
     with transaction(library.engine) as session:
-        rows = session.scalars(select(JobRow).order_by(JobRow.id).limit(limit))
+        rows = session.scalars(select(JobRow).order_by(JobRow.id).limit(limit).offset(offset))
         return [Job.model_validate(row) for row in rows]
 
 

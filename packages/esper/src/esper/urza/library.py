@@ -93,9 +93,12 @@ class Library:
         with transaction(self.engine) as session:
             return BlueprintRecord.model_validate(self._find_blueprint(session, which))
 
-    def blueprints(self, limit: int = 1000, name: str | None = None) -> list[BlueprintRecord]:
+    def blueprints(
+        self, limit: int = 1000, name: str | None = None, offset: int = 0
+    ) -> list[BlueprintRecord]:
         """Return the blueprints, oldest first."""
-        query = select(BlueprintRow).order_by(BlueprintRow.created, BlueprintRow.id).limit(limit)
+        query = select(BlueprintRow).order_by(BlueprintRow.created, BlueprintRow.id)
+        query = query.limit(limit).offset(offset)
         if name is not None:
             query = query.where(BlueprintRow.name == name)
         with transaction(self.engine) as session:
@@ -169,6 +172,7 @@ class Library:
             "newest": KernelRow.created.desc(),
         }[query.sort]
         rows = select(KernelRow).order_by(order, KernelRow.id).limit(query.limit)
+        rows = rows.offset(query.offset)
         for key in ("status", "features", "width", "spatial", "torch", "isa"):
             if (wanted := getattr(query, key)) is not None:
                 rows = rows.where(getattr(KernelRow, key) == wanted)

@@ -19,6 +19,8 @@ from esper.urza.library import Library, LibraryError, NotThereError
 from esper.urza.records import BlueprintRecord, Job, KernelQuery, KernelRecord, Lineage
 
 MAX_BODY = 1 << 20
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Offset = Annotated[int, Query(ge=0, le=2**31 - 1, description="How many to pass over.")]
 _MEDIA = {PROGRAM: "application/json", WEIGHTS: "application/octet-stream"}
 
 
@@ -78,10 +80,10 @@ def make_app(library: Library, token: str | None = None) -> FastAPI:
 
     @api.get("/blueprints")
     def list_blueprints(
-        name: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+        name: str | None = None, limit: Limit = 100, offset: Offset = 0
     ) -> list[BlueprintRecord]:
         """List blueprints, oldest first."""
-        return library.blueprints(limit, name)
+        return library.blueprints(limit, name, offset)
 
     @api.get("/blueprints/{which}")
     def get_blueprint(which: str) -> BlueprintRecord:
@@ -94,9 +96,10 @@ def make_app(library: Library, token: str | None = None) -> FastAPI:
         return jobs.request(library, wanted.blueprint, wanted.target)
 
     @api.get("/kernels")
-    def list_kernels(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[KernelRecord]:
+    def list_kernels(limit: Limit = 100, offset: Offset = 0) -> list[KernelRecord]:
         """List kernels, newest first, failed ones too."""
-        return library.query(KernelQuery(status=None, sort="newest", limit=limit))
+        query = KernelQuery(status=None, sort="newest", limit=limit, offset=offset)
+        return library.query(query)
 
     @api.get("/kernels/query")
     def query_kernels(query: Annotated[KernelQuery, Query()]) -> list[KernelRecord]:
@@ -120,9 +123,9 @@ def make_app(library: Library, token: str | None = None) -> FastAPI:
         return Response(content, media_type=_MEDIA.get(name, "application/octet-stream"))
 
     @api.get("/jobs")
-    def list_jobs(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Job]:
+    def list_jobs(limit: Limit = 100, offset: Offset = 0) -> list[Job]:
         """List jobs, oldest first."""
-        return jobs.jobs(library, limit)
+        return jobs.jobs(library, limit, offset)
 
     @api.get("/lineage/{which}")
     def get_lineage(which: str) -> Lineage:
