@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from esper.tolaria.run import Run
 
 app = typer.Typer(
-    help="Networks that grow their own architecture while they train.",
+    help="Networks that grow their own architecture while they train.\n\n"
+    "Begin with `esper train examples/esper/digits.yaml`, then `esper report digits`.",
     epilog="Exit codes: 0 done; 1 training failed; 2 bad usage, or a configuration or data set "
     "that is refused; 130 interrupted (run again to go on).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+TRAINING, LIBRARY = "Training", "What can grow"
 
 
 @app.callback(invoke_without_command=True)
@@ -37,7 +41,7 @@ def _version(
         raise typer.Exit
 
 
-@app.command()
+@app.command(rich_help_panel=TRAINING)
 def train(
     config: Annotated[Path, typer.Argument(help="The training's YAML.", metavar="CONFIG")],
     workdir: Annotated[
@@ -116,7 +120,7 @@ def train(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=TRAINING)
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where to look.", metavar="DIR")] = Path(),
     as_json: JsonFlag = False,
@@ -159,7 +163,7 @@ def runs(
     stdout.print(table)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAINING)
 def report(
     workdir: Annotated[Path, typer.Argument(help="A training's work directory.", metavar="DIR")],
 ) -> None:
@@ -176,14 +180,14 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-app.add_typer(blueprints.blueprints_app, name="blueprints")
-app.add_typer(kernels.kernels_app, name="kernels")
-app.add_typer(service.library_app, name="library")
-app.add_typer(policy.policy_app, name="policy")
-app.command()(service.serve)
-app.command()(kernels.forge)
-app.command()(blueprints.lineage)
-app.command()(service.events)
+app.add_typer(policy.policy_app, name="policy", rich_help_panel=TRAINING)
+app.command(rich_help_panel=LIBRARY)(kernels.forge)
+app.command(rich_help_panel=LIBRARY)(blueprints.lineage)
+app.command(rich_help_panel=LIBRARY)(service.serve)
+app.command(rich_help_panel=LIBRARY)(service.events)
+app.add_typer(blueprints.blueprints_app, name="blueprints", rich_help_panel=LIBRARY)
+app.add_typer(kernels.kernels_app, name="kernels", rich_help_panel=LIBRARY)
+app.add_typer(service.library_app, name="library", rich_help_panel=LIBRARY)
 
 
 def main() -> None:

@@ -30,6 +30,8 @@ def compare(
     """Compare two campaigns: accuracy, cost, physics, settings, and each on the other's tests.
 
     Nothing in either work directory is changed; both may be running.
+
+    pyacemaker compare runs/a runs/b -o a-against-b.html
     """
     from pyacemaker.campaign.comparison import compare as compare_campaigns  # noqa: PLC0415
     from pyacemaker.campaign.state import StateError  # noqa: PLC0415

@@ -74,7 +74,10 @@ def ls(
     setting: SettingsOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List labels, one a line; filters combine."""
+    """List labels, one a line; filters combine.
+
+    pyacemaker data ls runs/silicon -e Si -g local -s code=espresso
+    """
     from pyacemaker.data.listing import labels_of, row_of  # noqa: PLC0415
     from pyacemaker.labels import CorruptLabelError  # noqa: PLC0415
 
@@ -110,7 +113,7 @@ def ls(
 @data_app.command("show")
 def show(
     store: StoreArgument,
-    key: Annotated[str, typer.Argument(help="A label's key, or its first digits.")],
+    key: Annotated[str, typer.Argument(help="A label's key, or its first digits.", metavar="KEY")],
     as_json: JsonFlag = False,
 ) -> None:
     """Show everything that is kept of one label."""
@@ -140,7 +143,10 @@ def show(
 def export(
     store: StoreArgument,
     path: Annotated[
-        Path, typer.Argument(help="File to write: .extxyz, .db (ASE) or .pckl.gzip (pacemaker).")
+        Path,
+        typer.Argument(
+            help="File to write: .extxyz, .db (ASE) or .pckl.gzip (pacemaker).", metavar="FILE"
+        ),
     ],
     form: Annotated[
         str | None,
@@ -155,6 +161,8 @@ def export(
 
     ASE's database keeps every digit; extended XYZ rounds positions and forces to 1e-8; both
     carry settings, provenance and key. pacemaker's table is a pickle written by pandas 2.3.
+
+    pyacemaker data export runs/silicon all.extxyz
     """
     from pyacemaker.data.exchange import export as write  # noqa: PLC0415
     from pyacemaker.data.exchange import format_of  # noqa: PLC0415
@@ -219,6 +227,8 @@ def import_(
 
     They are used by a campaign only where its `oracle.imported` names them. A pickle is never
     read. Structures that the checks find odd are set aside, and the exit code is 1.
+
+    pyacemaker data import runs/new mine.extxyz --name mine --settings '{"functional": "PBE"}'
     """
     from pyacemaker.data.importing import import_file  # noqa: PLC0415
     from pyacemaker.data.listing import DataError  # noqa: PLC0415

@@ -38,9 +38,12 @@ def publish(
 ) -> None:
     """Install a certified potential into a rootstock root, as the model ace-NAME or esper-NAME.
 
-    It is esper-NAME where the trainer was esper, ace-NAME otherwise.
-    Then, in any ASE script: RootstockCalculator(root=ROOT, model="ace-NAME"). A potential
-    that did not pass every gate is refused (exit code 1).
+    It is esper-NAME where the trainer was esper, ace-NAME otherwise. A potential that did not
+    pass every gate is refused (exit code 1).
+
+    pyacemaker publish runs/silicon --root models
+
+    Then, in any ASE script: RootstockCalculator(root="models", model="ace-silicon").
     """
     from pyacemaker.campaign.publish import PublishError  # noqa: PLC0415 - quick --help
     from pyacemaker.campaign.publish import publish as install  # noqa: PLC0415

@@ -35,7 +35,10 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Show a campaign live in a browser. It only reads: Ctrl-C here does not touch the campaign."""
+    """Show a campaign live in a browser. It only reads: Ctrl-C here does not touch the campaign.
+
+    From a laptop to a workstation: ssh -L 8420:localhost:8420 workstation
+    """
     from pyacemaker.campaign.state import StateError  # noqa: PLC0415
     from pyacemaker.campaign.status import status_of  # noqa: PLC0415
     from pyacemaker.cli.app import refuse, stdout  # noqa: PLC0415

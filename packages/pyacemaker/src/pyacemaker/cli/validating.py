@@ -76,6 +76,10 @@ def validate(
 ) -> None:
     """Put a potential through every gate, and tell for each why it is a go or a no-go.
 
+    pyacemaker validate runs/silicon
+
+    pyacemaker validate ase.calculators.emt.EMT -e Cu --gates eos,elastic
+
     Exit codes: 0 every gate is a go; 1 a gate is a no-go; 2 bad usage.
     """
     from pyacemaker.files import write_whole  # noqa: PLC0415 - quick --help

@@ -96,6 +96,8 @@ def kmc(
     Stop it at any moment and run it again: it goes on from the state table in the work
     directory. Ask for more --events and it goes on from the last.
 
+    pyacemaker kmc adatom.vasp --calculator ase.calculators.emt.EMT -T 300 -n 5
+
     Exit codes: 0 all hops made; 1 failed; 2 bad usage; 3 halted where gamma is too large (that
     structure is in halted.extxyz); 130 interrupted.
     """

@@ -24,9 +24,12 @@ from rootstock.root.errors import BuildError, RootError
 
 def register(
     model: Annotated[
-        str, typer.Argument(help="An environment's name and one of yours: mace-mine.")
+        str,
+        typer.Argument(help="An environment's name and one of yours: mace-mine.", metavar="MODEL"),
     ],
-    path: Annotated[Path, typer.Argument(help="Weights: a file, or a potential's folder.")],
+    path: Annotated[
+        Path, typer.Argument(help="Weights: a file, or a potential's folder.", metavar="PATH")
+    ],
     root: RootOption = None,
     elements: Annotated[
         str, typer.Option(help="Elements it knows, with commas, where it does not tell.")
@@ -41,7 +44,10 @@ def register(
     ] = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Copy weights into the root under a model's name, with checksums, and test them."""
+    """Copy weights into the root under a model's name, with checksums, and test them.
+
+    rootstock register mace-mine weights.model --elements Cu,Au --root models
+    """
     from rootstock.build.register import register as register_one  # noqa: PLC0415
 
     layout = opened(root)
@@ -60,7 +66,7 @@ def register(
 
 def verify(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Models; all by default.", metavar="[MODEL]...")
+        list[str] | None, typer.Argument(help="Models; all by default.", metavar="MODEL")
     ] = None,
     root: RootOption = None,
     cluster: ClusterOption = None,
@@ -120,6 +126,8 @@ def serve(
     """Run a model for a server that speaks the i-PI protocol (i-PI, ASE, LAMMPS drivers).
 
     The plain protocol tells positions and cell, and no species: name a --template for it.
+
+    rootstock serve emt localhost:31415 --template start.xyz
     """
     from rootstock.cli.serving import serve_model  # noqa: PLC0415
     from rootstock.root.shipped import BUILT_IN  # noqa: PLC0415
