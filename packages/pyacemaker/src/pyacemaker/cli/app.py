@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import signal
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 import pyacemaker
-from pyacemaker.campaign.outcome import EXIT_USAGE
 from pyacemaker.cli.comparing import compare
 from pyacemaker.cli.converging import converge
 from pyacemaker.cli.data import data_app
@@ -26,6 +23,7 @@ from pyacemaker.cli.publishing import publish
 from pyacemaker.cli.serving import serve
 from pyacemaker.cli.validating import validate
 from pyacemaker.cli.walking import kmc
+from pyacemaker.cli.words import JsonFlag, QuietFlag, progress, refuse, say, stdout
 
 if TYPE_CHECKING:
     from pyacemaker.config.resolve import Resolved
@@ -49,23 +47,10 @@ config_app = typer.Typer(help="Look at a configuration.", no_args_is_help=True)
 # What `--help` puts together; in this order, for panels come as their first commands do.
 CAMPAIGN, POTENTIAL, LABELS, PROGRAMS = "A campaign", "Its potential", "Labels", "Programs"
 
-stdout = Console()
-stderr = Console(stderr=True)
-
 ConfigFile = Annotated[
     Path,
     typer.Argument(help="The campaign's YAML; `pyacemaker init` writes one.", metavar="CONFIG"),
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")]
-
-
-def refuse(message: str, code: int = EXIT_USAGE) -> typer.Exit:
-    """Say why on standard error and return the exit to raise."""
-    stderr.print(
-        f"pyacemaker: {message}", style="red", markup=False, highlight=False, soft_wrap=True
-    )
-    return typer.Exit(code)
 
 
 @app.callback(invoke_without_command=True)
@@ -103,7 +88,7 @@ def init(
         write_template(symbols, output, force=force)
     except (ConfigError, FileExistsError, ValueError) as error:
         raise refuse(str(error)) from error
-    stdout.print(f"wrote {output}; next: pyacemaker run {output}", markup=False, highlight=False)
+    say(f"wrote {output}; next: pyacemaker run {output}")
 
 
 @config_app.command("show")
@@ -225,7 +210,7 @@ def build_plugin(quiet: QuietFlag = False) -> None:
     from pyacemaker.parts.sources import PartError  # noqa: PLC0415
 
     try:
-        path = build(say=_progress(quiet=quiet))
+        path = build(say=progress(quiet=quiet))
     except PartError as error:
         raise refuse(str(error), code=1) from error
     typer.echo(path)
@@ -252,19 +237,12 @@ def build_eon(
     from pyacemaker.parts.sources import PartError  # noqa: PLC0415
 
     try:
-        path = build(_progress(quiet=quiet), jobs=jobs)
+        path = build(progress(quiet=quiet), jobs=jobs)
     except PartError as error:
         raise refuse(str(error), code=1) from error
     except KeyboardInterrupt:
         raise refuse("stopped; the same command goes on", code=130) from None
     typer.echo(path)
-
-
-def _progress(*, quiet: bool) -> Callable[[str], None]:
-    """Return what takes lines of progress: standard error, or nothing."""
-    if quiet:
-        return lambda _: None
-    return lambda text: stderr.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _resolved(config: Path) -> Resolved:

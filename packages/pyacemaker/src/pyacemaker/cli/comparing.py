@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pyacemaker.cli.words import refuse, stdout
+
 if TYPE_CHECKING:
     from pyacemaker.report.comparison import Compared
 
@@ -35,7 +37,6 @@ def compare(
     """
     from pyacemaker.campaign.comparison import compare as compare_campaigns  # noqa: PLC0415
     from pyacemaker.campaign.state import StateError  # noqa: PLC0415
-    from pyacemaker.cli.app import refuse, stdout  # noqa: PLC0415
     from pyacemaker.files import write_whole  # noqa: PLC0415
     from pyacemaker.report.comparison import as_json as plain  # noqa: PLC0415
     from pyacemaker.report.render import render_comparison  # noqa: PLC0415

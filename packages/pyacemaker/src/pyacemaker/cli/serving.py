@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from pyacemaker.cli.words import refuse, say
+
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 PORT = 8420
 
@@ -24,7 +26,7 @@ def serve(
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes any free one.")
+        int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes any free one.")
     ] = PORT,
     token: Annotated[
         str | None,
@@ -41,7 +43,6 @@ def serve(
     """
     from pyacemaker.campaign.state import StateError  # noqa: PLC0415
     from pyacemaker.campaign.status import status_of  # noqa: PLC0415
-    from pyacemaker.cli.app import refuse, stdout  # noqa: PLC0415
 
     try:
         status_of(workdir)
@@ -60,8 +61,8 @@ def serve(
     number = listening.getsockname()[1]
     name = f"[{host}]" if ":" in host else (socket.gethostname() if host == "0.0.0.0" else host)  # noqa: S104
     address = f"http://{name}:{number}/" + (f"?token={token}" if token else "")
-    stdout.print(f"{workdir} at {address}", markup=False, highlight=False, soft_wrap=True)
-    stdout.print("Ctrl-C ends this page; the campaign is not touched.", highlight=False)
+    say(f"{workdir} at {address}")
+    say("Ctrl-C ends this page; the campaign is not touched.")
     run(workdir, listening, _LOOPBACK_NAMES | {host} if loopback else None, token)
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from pyacemaker.campaign.outcome import EXIT_USAGE
+from pyacemaker.cli.words import JsonFlag, QuietFlag, progress, refuse, say
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -72,7 +71,8 @@ def validate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write all numbers and series as JSON.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Put a potential through every gate, and tell for each why it is a go or a no-go.
 
@@ -85,29 +85,26 @@ def validate(
     from pyacemaker.files import write_whole  # noqa: PLC0415 - quick --help
     from pyacemaker.validator.run import validate as judge  # noqa: PLC0415
 
-    told = Console(stderr=True)
     try:
         chosen = _settings(gates, thorough, settings or [], reference or [], test is not None)
         calculator, folder = _calculator(potential, kwargs)
         crystal = _crystal(structure, element, folder)
         labelled = _labelled(test)
     except _UsageError as error:
-        told.print(f"pyacemaker: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(EXIT_USAGE) from None
+        raise refuse(str(error)) from None
 
-    def say(result: CheckResult) -> None:
+    def tell(result: CheckResult) -> None:
         word = "go" if result.passed else "NO-GO"
         line = f"{result.name}: {word}, {result.reason}"
-        if as_json:
-            told.print(line, markup=False, highlight=False, soft_wrap=True)
+        if as_json or quiet:
+            progress(quiet=quiet)(line)
         else:
-            typer.echo(line)
+            say(line)
 
     try:
-        verdict = judge(calculator, crystal, labelled, chosen, say)
+        verdict = judge(calculator, crystal, labelled, chosen, tell)
     except ValueError as error:
-        told.print(f"pyacemaker: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(EXIT_USAGE) from None
+        raise refuse(str(error)) from None
     text = json.dumps(verdict.as_dict(), indent=1)
     if output is not None:
         write_whole(output, text + "\n")

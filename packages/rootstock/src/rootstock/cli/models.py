@@ -76,6 +76,7 @@ def verify(
     ] = False,
     option: OptionList = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Compare checksums and run the smoke test again; a read-only root is verified as well."""
     from dataclasses import asdict  # noqa: PLC0415
@@ -85,7 +86,7 @@ def verify(
     layout = opened(root, cluster)
     found = []
     try:
-        with progress(quiet=as_json) as say:
+        with progress(quiet=as_json or quiet) as say:
             for verdict in verify_models(
                 layout, tuple(models or ()), device, say, checksums_only=checksums,
                 setup_options=setup_options(option),
@@ -150,6 +151,7 @@ def benchmark(
     elements: Annotated[str, typer.Option(help="Elements of the crystal, with commas.")] = "",
     option: OptionList = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Time calls of a model: in its environment, and from here through the calculator."""
     from rootstock.cli.timing import benchmark_model, print_timings  # noqa: PLC0415
@@ -164,7 +166,7 @@ def benchmark(
     folder = Path() if model in BUILT_IN else chosen_root(root, cluster)
     symbols = [part.strip() for part in elements.split(",") if part.strip()]
     try:
-        with progress(quiet=as_json) as say:
+        with progress(quiet=as_json or quiet) as say:
             found = benchmark_model(
                 folder, model, device, sizes, repeats, symbols, setup_options(option), say
             )
