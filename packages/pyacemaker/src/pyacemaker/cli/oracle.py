@@ -54,5 +54,6 @@ def diagnose(
         line = f"{diagnosis.name}: {diagnosis.evidence}"
         if not diagnosis.ok:
             line += f" -> {plan.words or diagnosis.remedy}"
-        typer.echo(" ".join(line.encode("ascii", "backslashreplace").decode().split()))
+        plain = " ".join(line.encode("ascii", "backslashreplace").decode().split())
+        typer.echo("".join(c if c.isprintable() else "?" for c in plain))
     raise typer.Exit(0 if diagnosis.ok else 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pyacemaker.cli.reading import UnreadableError, read_structure, read_structures
 from pyacemaker.cli.words import JsonFlag, QuietFlag, progress, refuse, say
 
 if TYPE_CHECKING:
@@ -167,6 +168,8 @@ def _calculator(potential: str, kwargs: str | None) -> tuple[Calculator, Path | 
     from pyacemaker.potential import Potential, PotentialError  # noqa: PLC0415
 
     path = Path(potential)
+    if path.is_file():
+        raise _UsageError(f"{potential} is a file; name the potential's folder")
     if path.exists():
         folder = path / "potential" if (path / "potential" / "potential.json").exists() else path
         if kwargs is not None:
@@ -194,9 +197,8 @@ def _calculator(potential: str, kwargs: str | None) -> tuple[Calculator, Path | 
 
 def _crystal(structure: Path | None, element: str | None, folder: Path | None) -> Atoms:
     from ase.build import bulk  # noqa: PLC0415
-    from ase.io import read  # noqa: PLC0415
 
-    from pyacemaker.structures import read_structures  # noqa: PLC0415
+    from pyacemaker.structures import read_structures as read_stored  # noqa: PLC0415
 
     if structure is not None and element is not None:
         raise _UsageError("--structure and --element exclude each other")
@@ -209,23 +211,19 @@ def _crystal(structure: Path | None, element: str | None, folder: Path | None) -
             ) from error
     if structure is not None:
         try:
-            return read(structure)
-        except Exception as error:
-            words = " ".join(str(error).split()) or type(error).__name__
-            raise _UsageError(f"--structure {structure} cannot be read: {words}") from error
+            return read_structure(structure)
+        except UnreadableError as error:
+            raise _UsageError(f"--structure {error}") from error
     for place in (folder, folder and folder.parent, folder and folder.parent.parent):
         if place is not None and (place / "preparation" / "reference.json").exists():
-            return read_structures(place / "preparation" / "reference.json")[0]
+            return read_stored(place / "preparation" / "reference.json")[0]
     raise _UsageError("name the crystal with --structure FILE, or --element SYMBOL")
 
 
 def _labelled(test: Path | None) -> list[Atoms]:
-    from ase.io import read  # noqa: PLC0415
-
     if test is None:
         return []
     try:
-        return list(read(test, index=":"))
-    except Exception as error:
-        words = " ".join(str(error).split()) or type(error).__name__
-        raise _UsageError(f"--test {test} cannot be read: {words}") from error
+        return read_structures(test)
+    except UnreadableError as error:
+        raise _UsageError(f"--test {error}") from error

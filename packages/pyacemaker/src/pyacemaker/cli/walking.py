@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from pyacemaker.cli.reading import UnreadableError, read_structure
 from pyacemaker.cli.words import JsonFlag, QuietFlag, progress, refuse, say, say_apart, stdout
 
 if TYPE_CHECKING:
@@ -124,7 +125,10 @@ def kmc(
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise refuse(f"{first['loc'][0]}: {first['msg']}") from error
-    atoms = _structure(structure)
+    try:
+        atoms = read_structure(structure)
+    except UnreadableError as error:
+        raise refuse(str(error)) from error
     landscape = _landscape(potential, calculator, gamma_halt)
     where = workdir or Path(f"{structure.stem}-kmc")
     try:
@@ -141,21 +145,6 @@ def kmc(
         say_apart("\nStopped. Everything found is kept; the same command goes on.")
         raise typer.Exit(130) from None
     raise typer.Exit(code)
-
-
-def _structure(path: Path) -> Atoms:
-    from ase import Atoms as Structure  # noqa: PLC0415
-    from ase.io import read  # noqa: PLC0415
-
-    if not path.is_file():
-        raise refuse(f"{path}: there is no such file")
-    try:
-        atoms = read(path)
-    except Exception as error:  # ASE raises whatever a format's reader does
-        raise refuse(f"{path} cannot be read as a structure: {error}") from error
-    if not isinstance(atoms, Structure):
-        raise refuse(f"{path} must hold one structure")
-    return atoms
 
 
 def _landscape(potential: Path | None, calculator: str | None, gamma_halt: float) -> Landscape:
