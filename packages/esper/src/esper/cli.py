@@ -13,7 +13,7 @@ from rich.table import Table
 import esper
 from esper.commands import blueprints, kernels, policy, service
 from esper.files import AlreadyLockedError
-from esper.terminal import JsonFlag, QuietFlag, refuse, stderr, stdout, warn
+from esper.terminal import JsonFlag, QuietFlag, refuse, say, stderr, stdout, warn
 
 if TYPE_CHECKING:
     from esper.tolaria.run import Run
@@ -126,6 +126,8 @@ def runs(
     as_json: JsonFlag = False,
 ) -> None:
     """List the trainings below a folder, and how far each is."""
+    if not folder.is_dir():
+        raise refuse(f"{folder}: there is no such folder; name one that holds work directories")
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.rglob("history.json")):
         try:
@@ -149,7 +151,8 @@ def runs(
         typer.echo(json.dumps(rows, indent=1))
         return
     if not rows:
-        raise refuse(f"no training below {folder}", code=1)
+        say(f"no training below {folder}; `esper train CONFIG` makes one")
+        return
     table = Table("training", "epochs", "parameters", "validation", "test", "events")
     for row in rows:
         table.add_row(

@@ -74,7 +74,7 @@ def init(
     ),
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a configuration: the elements, and every other key as a comment with its default.
+    """Write a configuration: the elements, and what one may want to change with its defaults.
 
     pyacemaker init -e Ti O -o titania.yaml
     """
