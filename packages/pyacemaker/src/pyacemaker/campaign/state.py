@@ -92,7 +92,7 @@ def _why_none(directory: Path) -> str:
     if directory.is_file():
         return f"it is a file; {named}"
     if directory.is_dir():
-        return f"there is no {FILE_NAME}; {named}"
+        return f"there is no {FILE_NAME}; {named}, or wait where one has only just begun"
     return f"there is no such folder; {named}"
 
 
