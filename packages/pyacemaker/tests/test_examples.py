@@ -34,23 +34,3 @@ def test_examples_load(path: Path) -> None:
 def test_yaml_in_the_documentation_loads(block: str) -> None:
     text = block if "elements:" in block else f"elements: [Si]\n{block}"
     assert parse_config(text, "documentation").elements
-
-
-def test_every_local_link_leads_somewhere() -> None:
-    missing = [
-        f"{page.name}: {target}"
-        for page in PAGES
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
-        if not (page.parent / target).exists()
-    ]
-    assert missing == []
-
-
-def test_no_page_names_a_command_that_does_not_exist() -> None:
-    from pyacemaker.cli.app import app
-
-    known = {command.name or command.callback.__name__ for command in app.registered_commands}
-    known |= {group.name for group in app.registered_groups}
-    for page in PAGES:
-        for name in re.findall(r"\bpyacemaker ([a-z][a-z-]+)\b(?! is)", page.read_text()):
-            assert name in known, f"{page.name}: pyacemaker {name}"

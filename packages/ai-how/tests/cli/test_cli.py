@@ -73,7 +73,7 @@ def test_a_conflict_is_exit_code_2(tmp_path: Path, state: Path) -> None:
 def test_an_unknown_cluster_is_said_in_a_line(state: Path) -> None:
     for command in (["queue", "nix"], ["stop", "nix", "n01"], ["env", "nix"], ["down", "nix"]):
         done = runner.invoke(app, command)
-        assert done.exit_code == 1
+        assert done.exit_code == 2
         assert done.stderr.strip() == "ai-how: there is no cluster 'nix'; made are: none"
     assert not state.exists()
     assert runner.invoke(app, ["status", "nix"]).exit_code == 1

@@ -13,19 +13,23 @@ from rich.table import Table
 import esper
 from esper.commands import blueprints, kernels, policy, service
 from esper.files import AlreadyLockedError
-from esper.terminal import JsonFlag, QuietFlag, refuse, stderr, stdout, warn
+from esper.terminal import JsonFlag, QuietFlag, refuse, say, stderr, stdout, warn
 
 if TYPE_CHECKING:
     from esper.tolaria.run import Run
 
 app = typer.Typer(
-    help="Networks that grow their own architecture while they train.",
+    help="Networks that grow their own architecture while they train.\n\n"
+    "Begin with `esper train examples/esper/digits.yaml`, then `esper report digits`.",
     epilog="Exit codes: 0 done; 1 training failed; 2 bad usage, or a configuration or data set "
     "that is refused; 130 interrupted (run again to go on).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+TRAINING, LIBRARY = "Training", "What can grow"
 
 
 @app.callback(invoke_without_command=True)
@@ -37,7 +41,7 @@ def _version(
         raise typer.Exit
 
 
-@app.command()
+@app.command(rich_help_panel=TRAINING)
 def train(
     config: Annotated[Path, typer.Argument(help="The training's YAML.", metavar="CONFIG")],
     workdir: Annotated[
@@ -118,12 +122,14 @@ def train(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=TRAINING)
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where to look.", metavar="DIR")] = Path(),
     as_json: JsonFlag = False,
 ) -> None:
     """List the trainings below a folder, and how far each is."""
+    if not folder.is_dir():
+        raise refuse(f"{folder}: there is no such folder; name one that holds work directories")
     rows: list[dict[str, Any]] = []
     for path in sorted(folder.rglob("history.json")):
         try:
@@ -147,7 +153,8 @@ def runs(
         typer.echo(json.dumps(rows, indent=1))
         return
     if not rows:
-        raise refuse(f"no training below {folder}", code=1)
+        say(f"no training below {folder}; `esper train CONFIG` makes one")
+        return
     table = Table("training", "epochs", "parameters", "validation", "test", "events")
     for row in rows:
         table.add_row(
@@ -161,7 +168,7 @@ def runs(
     stdout.print(table)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAINING)
 def report(
     workdir: Annotated[Path, typer.Argument(help="A training's work directory.", metavar="DIR")],
 ) -> None:
@@ -178,14 +185,14 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-app.add_typer(blueprints.blueprints_app, name="blueprints")
-app.add_typer(kernels.kernels_app, name="kernels")
-app.add_typer(service.library_app, name="library")
-app.add_typer(policy.policy_app, name="policy")
-app.command()(service.serve)
-app.command()(kernels.forge)
-app.command()(blueprints.lineage)
-app.command()(service.events)
+app.add_typer(policy.policy_app, name="policy", rich_help_panel=TRAINING)
+app.command(rich_help_panel=LIBRARY)(kernels.forge)
+app.command(rich_help_panel=LIBRARY)(blueprints.lineage)
+app.command(rich_help_panel=LIBRARY)(service.serve)
+app.command(rich_help_panel=LIBRARY)(service.events)
+app.add_typer(blueprints.blueprints_app, name="blueprints", rich_help_panel=LIBRARY)
+app.add_typer(kernels.kernels_app, name="kernels", rich_help_panel=LIBRARY)
+app.add_typer(service.library_app, name="library", rich_help_panel=LIBRARY)
 
 
 def main() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,11 +31,32 @@ LETTERS = {
 }
 # What runs for minutes tells how far it is, and can be told not to.
 LONG = {
-    "pyacemaker": ("run", "converge", "kmc", "build-eon"),
-    "rootstock": ("build", "register"),
-    "ai-how": ("up", "start", "configure", "image build"),
-    "esper": ("train",),
-}
+    "pyacemaker": (
+        "run", "converge", "kmc", "validate", "publish", "build-plugin", "build-eon",
+    ),
+    "rootstock": ("build", "register", "verify", "benchmark"),
+    "ai-how": ("up", "start", "configure", "image build", "image packer"),
+    "esper": ("train", "policy gate"),
+}  # fmt: skip
+# What a script would want to read has --json.
+DATA = {
+    "pyacemaker": (
+        "run", "status", "compare", "validate", "publish", "kmc", "converge", "config show",
+        "data ls", "data show", "data import", "data check", "oracle diagnose",
+    ),
+    "rootstock": ("list", "status", "clusters", "verify", "benchmark"),
+    "ai-how": (
+        "validate", "plan", "up", "status", "configure", "list", "queue", "profile", "topology",
+        "doctor", "gpu list", "gpu allocate", "gpu release", "gpu plan", "image list",
+    ),
+    "esper": (
+        "train", "runs", "forge", "lineage", "policy gate", "policy show", "blueprints",
+        "blueprints add", "kernels",
+    ),
+}  # fmt: skip
+# One letter, one word, but for: --element and --elements; what counts (-n); -s and -p.
+OTHER_WORDS = {"-e", "-n", "-s", "-p"}
+COMMANDS = Path(__file__).parents[4] / "docs" / "commands.md"
 
 
 def app_of(name: str) -> Any:
@@ -62,6 +85,58 @@ def test_what_takes_long_can_be_told_to_be_quiet(name: str) -> None:
     found = dict(commands(get_command(app_of(name))))
     for path in LONG[name]:
         assert any("--quiet" in option.opts for option in found[path].params), path
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_what_a_script_reads_has_json(name: str) -> None:
+    found = dict(commands(get_command(app_of(name))))
+    for path in DATA[name]:
+        assert any("--json" in option.opts for option in found[path].params), path
+
+
+def test_a_letter_means_one_word() -> None:
+    words: dict[str, set[str]] = {}
+    for name in APPS:
+        for _, command in commands(get_command(app_of(name))):
+            for option in command.params:
+                for letter in (o for o in option.opts if len(o) == 2):
+                    words.setdefault(letter, set()).add(option.opts[0])
+    assert {letter for letter, meant in words.items() if len(meant) > 1} <= OTHER_WORDS
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_help_explains_every_command_argument_and_option(name: str) -> None:
+    for path, command in commands(get_command(app_of(name))):
+        assert command.help, path
+        for parameter in command.params:
+            if getattr(parameter, "hidden", False):
+                continue
+            assert parameter.help, f"{name} {path} {parameter.name}"
+            if parameter.param_type_name == "argument":
+                shown = parameter.metavar or ""
+                assert re.fullmatch(r"[A-Z]+|\[CLUSTER\] NODE \[COMMAND\]", shown), (path, shown)
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_an_unknown_option_is_bad_usage_everywhere(name: str) -> None:
+    runner = CliRunner()
+    for path, command in commands(get_command(app_of(name))):
+        if command.context_settings.get("ignore_unknown_options"):
+            continue  # what it does not know is another program's
+        done = runner.invoke(app_of(name), [*path.split(), "--no-such-option"])
+        assert done.exit_code == 2, path
+        assert done.stdout == "", path
+        assert "--no-such-option" in done.stderr, path
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_the_page_of_commands_has_each_of_them(name: str) -> None:
+    section = COMMANDS.read_text().split(f"## {name}\n")[1].split("\n## ")[0]
+    listed = re.findall(r"(?m)^\| `([a-z -]+?)(?: [A-Z\[].*?)?` \|", section)
+    there = [p for p, c in commands(get_command(app_of(name))) if not hasattr(c, "commands")]
+    groups = [p for p, c in commands(get_command(app_of(name))) if getattr(c, "commands", None)]
+    callable_groups = {p for p in groups if p in ("blueprints", "kernels")}
+    assert sorted(listed) == sorted({*there, *callable_groups})
 
 
 @pytest.mark.parametrize("name", APPS)

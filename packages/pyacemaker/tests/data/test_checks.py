@@ -96,6 +96,18 @@ def test_a_shifted_energy_is_an_outlier_in_any_composition() -> None:
     assert "+3." in finding.message
 
 
+def test_a_crystal_pressed_hard_is_high_in_energy_and_right() -> None:
+    found = rattled(25)
+    flat = bulk("Cu", cubic=True)
+    flat.set_cell(flat.cell.array * np.array([1.2, 1.2, 0.5]), scale_atoms=True)
+    found["flat"] = emt(flat)
+    lowest = min(r.atoms.get_potential_energy() / len(r.atoms) for r in found.values())
+    assert found["flat"].atoms.get_potential_energy() / 4 > lowest + 1.2
+    assert energy_outliers(found) == []
+    found["flat"].atoms.calc.results["energy"] += 4 * 13.6
+    assert [finding.key for finding in energy_outliers(found)] == ["flat"]
+
+
 def test_isolated_atoms_are_no_outliers() -> None:
     found = rattled(12)
     found["atom"] = emt(Atoms("Cu", cell=[12, 12, 12], pbc=True))

@@ -118,6 +118,8 @@ def test_broken_series_draw_nothing_rather_than_raise() -> None:
         {"frequencies_THz": "none"},
         {"volumes_A3": [1.0], "energies_eV": [None]},
         {"volumes_A3": [], "energies_eV": []},
+        {"volume_ratio": [1.0, 1.1], "total_energy_eV_per_atom": [0.1, 0.2]},  # of MD: no curve
+        {"volumes_A3": [1.0, 2.0], "energies_eV": [0.1, 0.2, 0.3]},
     ):
         check = CheckEntry(name="x", series=series)
         assert properties.equation_of_state(check) is None

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from ai_how.plan.plan import Plan
 
 app = typer.Typer(
-    help="From one YAML file to a running SLURM cluster on this machine.",
+    help="From one YAML file to a running SLURM cluster on this machine.\n\n"
+    "Begin with `ai-how init lab.yaml`, then `ai-how up lab.yaml`.",
     epilog=EXIT_CODES_HELP,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+FILE, MACHINE = "A cluster's file", "This machine"
 
 
 class Format(StrEnum):
@@ -48,7 +52,7 @@ def version_option(
         raise typer.Exit
 
 
-@app.command()
+@app.command(rich_help_panel=FILE)
 def init(
     file: Annotated[Path, typer.Argument(help="File to write.", metavar="FILE")] = Path(
         "cluster.yaml"
@@ -67,7 +71,7 @@ def init(
     tell(f"wrote {file}; next: ai-how up {file}")
 
 
-@app.command()
+@app.command(rich_help_panel=FILE)
 def validate(file: ClusterYaml, as_json: JsonFlag = False) -> None:
     """Check a cluster file: every mistake with its line, its key and a remedy."""
     from ai_how.config.load import ConfigError, load_cluster  # noqa: PLC0415
@@ -85,7 +89,7 @@ def validate(file: ClusterYaml, as_json: JsonFlag = False) -> None:
     tell(f"{file}: valid; `ai-how plan {file}` shows what would be made")
 
 
-@app.command()
+@app.command(rich_help_panel=FILE)
 def plan(
     file: ClusterYaml,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.text,
@@ -106,7 +110,7 @@ def plan(
     raise typer.Exit(EXIT_USAGE if found.conflicts else 0)
 
 
-@app.command()
+@app.command(rich_help_panel=FILE)
 def render(
     file: ClusterYaml,
     output: Annotated[
@@ -133,7 +137,7 @@ def render(
             tell(str(output / name))
 
 
-@app.command()
+@app.command(rich_help_panel=FILE)
 def schema() -> None:
     """Print the JSON schema (draft 2020-12) of a cluster file, for editors."""
     from ai_how.config.schema import schema_text  # noqa: PLC0415
@@ -160,8 +164,9 @@ def _interrupt(_: int, __: FrameType | None) -> None:
 clusters.register(app)
 jobs.register(app)
 looking.register(app)
-app.add_typer(gpu_app, name="gpu")
-app.add_typer(image_app, name="image")
+app.command(rich_help_panel=MACHINE)(clusters.doctor)
+app.add_typer(gpu_app, name="gpu", rich_help_panel=MACHINE)
+app.add_typer(image_app, name="image", rich_help_panel=MACHINE)
 
 
 def main() -> None:

@@ -11,13 +11,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ai_how.errors import AiHowError
+from ai_how.errors import AiHowError, BadRequestError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 EXIT_CODES_HELP = (
     "Exit codes: 0 done, and all is well; 1 failed, or a cluster is not as it should be; "
     "2 bad usage, a file that is refused or a plan with conflicts; 130 interrupted (run it again)."
 )
+
+# What `--help` puts together.
+CLUSTER, JOBS, INSIDE = "A cluster", "Jobs", "Looking in"
 
 stdout = Console()
 stderr = Console(stderr=True)
@@ -44,8 +47,6 @@ def tell_apart(text: str) -> None:
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
     """Turn what the user can mend into a line on standard error and an exit code."""
-    from ai_how.config.load import ConfigError  # noqa: PLC0415 - quick --help
-
     try:
         yield
     except AiHowError as error:
@@ -53,7 +54,7 @@ def refusing() -> Iterator[None]:
             stderr.print(
                 f"ai-how: {line}", style="red", markup=False, highlight=False, soft_wrap=True
             )
-        code = EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+        code = EXIT_USAGE if isinstance(error, BadRequestError) else EXIT_FAILED
         raise typer.Exit(code) from error
 
 

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from ai_how.cli.base import (
+    CLUSTER,
     EXIT_CODES_HELP,
     EXIT_FAILED,
+    INSIDE,
     Cluster,
     JsonFlag,
     Progress,
@@ -20,16 +22,20 @@ from ai_how.cli.base import (
     tell_apart,
 )
 
-Nodes = Annotated[list[str] | None, typer.Argument(help="Compute nodes.", metavar="[NODE]...")]
+Nodes = Annotated[list[str] | None, typer.Argument(help="Compute nodes.", metavar="NODE")]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (up, status, start, stop, down, configure, logs, inventory, doctor):
-        app.command(epilog=EXIT_CODES_HELP if command in {up, status} else None)(command)
-    app.command("list")(list_clusters)
-    app.command()(destroy)
-    app.command("exec", context_settings={"ignore_unknown_options": True})(execute)
+    for command in (up, status, start, stop, down, destroy, configure):
+        told = EXIT_CODES_HELP if command in {up, status} else None
+        app.command(epilog=told, rich_help_panel=CLUSTER)(command)
+    app.command("list", rich_help_panel=CLUSTER)(list_clusters)
+    for command in (logs, inventory):
+        app.command(rich_help_panel=INSIDE)(command)
+    app.command("exec", context_settings={"ignore_unknown_options": True}, rich_help_panel=INSIDE)(
+        execute
+    )
 
 
 def up(cluster: Cluster, as_json: JsonFlag = False, quiet: QuietFlag = False) -> None:
@@ -99,7 +105,7 @@ def start(cluster: Cluster, nodes: Nodes = None, quiet: QuietFlag = False) -> No
 
 def stop(
     cluster: Cluster,
-    nodes: Annotated[list[str], typer.Argument(help="Compute nodes.", metavar="NODE...")],
+    nodes: Annotated[list[str], typer.Argument(help="Compute nodes.", metavar="NODE")],
 ) -> None:
     """Switch nodes off; their jobs are requeued. `start` switches them on again."""
     from ai_how.cluster import lifecycle  # noqa: PLC0415
@@ -136,7 +142,7 @@ def destroy(
 def execute(
     cluster: Cluster,
     node: Annotated[str, typer.Argument(help="A node's name.", metavar="NODE")],
-    command: Annotated[list[str], typer.Argument(help="Program and arguments.")],
+    command: Annotated[list[str], typer.Argument(help="Program and arguments.", metavar="COMMAND")],
 ) -> None:
     """Run a command in a node, with SLURM's commands speaking to this cluster.
 
@@ -172,7 +178,9 @@ def configure(
 
 def logs(
     cluster: Cluster,
-    node: Annotated[str, typer.Argument(help="A node's name, or `controller`.")] = "controller",
+    node: Annotated[
+        str, typer.Argument(help="A node's name, or `controller`.", metavar="NODE")
+    ] = "controller",
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many, from the end.")] = 40,
 ) -> None:
     """Print the last lines of a node's logs."""

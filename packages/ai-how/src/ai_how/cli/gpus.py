@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ai_how.cli.base import JsonFlag, refusing, tell
+from ai_how.errors import BadRequestError
 
 gpu_app = typer.Typer(
     help="GPUs of this machine: which there are, whose they are, how MIG divides one.",
@@ -18,7 +19,7 @@ gpu_app = typer.Typer(
 
 Sys = Annotated[Path, typer.Option("--sys", help="The kernel's tree to read, a recorded one too.")]
 Addresses = Annotated[
-    list[str], typer.Argument(help="PCI addresses: 0000:01:00.0.", metavar="ADDRESS...")
+    list[str], typer.Argument(help="PCI addresses: 0000:01:00.0.", metavar="ADDRESS")
 ]
 
 
@@ -89,7 +90,7 @@ def allocate(
 def release(
     addresses: Annotated[
         list[str] | None,
-        typer.Argument(help="PCI addresses; left out: all of --cluster.", metavar="[ADDRESS]..."),
+        typer.Argument(help="PCI addresses; left out: all of --cluster.", metavar="ADDRESS"),
     ] = None,
     cluster: Annotated[
         str | None, typer.Option("--cluster", "-c", help="The cluster that had them.")
@@ -102,7 +103,7 @@ def release(
 
     with refusing():
         if not addresses and cluster is None:
-            raise owners.GpuError("name GPUs by address, or all of a cluster with --cluster")
+            raise BadRequestError("name GPUs by address, or all of a cluster with --cluster")
         named = [full_address(address) for address in addresses or ()]
         gone = owners.release(named, cluster)
     if as_json:
@@ -117,7 +118,7 @@ def release(
 @gpu_app.command("plan")
 def plan_mig(
     profiles: Annotated[
-        list[str], typer.Argument(help="MIG profiles: 3g.40gb 2g.20gb.", metavar="PROFILE...")
+        list[str], typer.Argument(help="MIG profiles: 3g.40gb 2g.20gb.", metavar="PROFILE")
     ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="a100-40gb, a100-80gb, h100-80gb, h200-141gb.")

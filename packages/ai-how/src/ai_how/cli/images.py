@@ -19,7 +19,7 @@ image_app = typer.Typer(
 def build(
     file: Annotated[
         str | None,
-        typer.Argument(help="A cluster's YAML, for its `global.packages`.", metavar="[FILE]"),
+        typer.Argument(help="A cluster's YAML, for its `global.packages`.", metavar="FILE"),
     ] = None,
     guest: Annotated[
         bool,
@@ -55,7 +55,7 @@ def packer(
     folder: Annotated[str, typer.Argument(help="Folder to write.", metavar="FOLDER")],
     file: Annotated[
         str | None,
-        typer.Argument(help="A cluster's YAML, for its `global.packages`.", metavar="[FILE]"),
+        typer.Argument(help="A cluster's YAML, for its `global.packages`.", metavar="FILE"),
     ] = None,
     quiet: QuietFlag = False,
 ) -> None:

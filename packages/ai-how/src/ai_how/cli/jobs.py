@@ -10,22 +10,21 @@ from typing import Annotated
 
 import typer
 
-from ai_how.cli.base import Cluster, JsonFlag, refusing, tell, tell_apart
+from ai_how.cli.base import JOBS, Cluster, JsonFlag, refusing, tell, tell_apart
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    app.command(context_settings={"ignore_unknown_options": True})(submit)
-    app.command()(queue)
-    app.command()(env)
-    app.command()(profile)
+    app.command(context_settings={"ignore_unknown_options": True}, rich_help_panel=JOBS)(submit)
+    for command in (queue, env, profile):
+        app.command(rich_help_panel=JOBS)(command)
 
 
 def submit(
     cluster: Cluster,
     arguments: Annotated[
         list[str],
-        typer.Argument(help="As for sbatch: options, the script, its arguments.", metavar="JOB..."),
+        typer.Argument(help="As for sbatch: options, the script, its arguments.", metavar="JOB"),
     ],
 ) -> None:
     """Hand a job script to the cluster's sbatch and print the job's number.

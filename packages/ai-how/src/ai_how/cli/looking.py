@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ai_how.cli.base import Cluster, JsonFlag, refusing, tell
+from ai_how.cli.base import INSIDE, Cluster, JsonFlag, refusing, tell
 
 
 class Diagram(StrEnum):
@@ -25,9 +25,9 @@ class Diagram(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    app.command(context_settings={"ignore_unknown_options": True})(ssh)
-    app.command()(topology)
-    app.command()(dashboard)
+    app.command(context_settings={"ignore_unknown_options": True}, rich_help_panel=INSIDE)(ssh)
+    app.command(rich_help_panel=INSIDE)(topology)
+    app.command(rich_help_panel=INSIDE)(dashboard)
 
 
 def ssh(
@@ -36,7 +36,7 @@ def ssh(
         typer.Argument(
             help="A cluster (left out where one cluster has such a node), a node, and a command "
             "(left out: a shell).",
-            metavar="[CLUSTER] NODE [COMMAND]...",
+            metavar="[CLUSTER] NODE [COMMAND]",
         ),
     ],
 ) -> None:
@@ -149,13 +149,13 @@ def dashboard(
 def _parted(words: list[str]) -> tuple[str, str, list[str]]:
     """Return cluster, node and command; the cluster may be left out where it is clear."""
     from ai_how.cluster import lifecycle  # noqa: PLC0415
-    from ai_how.cluster.state import StateError, known_clusters  # noqa: PLC0415
+    from ai_how.cluster.state import UnknownNameError, known_clusters  # noqa: PLC0415
 
     first, *rest = words
     if first in known_clusters() or first.endswith((".yaml", ".yml")):
         if not rest:
             nodes = [n.name for n in lifecycle.made(first)[1].nodes if n.cluster == "hpc"]
-            raise StateError(f"name a node of {first!r} too; it has {', '.join(nodes)}")
+            raise UnknownNameError(f"name a node of {first!r} too; it has {', '.join(nodes)}")
         return first, rest[0], rest[1:]
     having = []
     for name in known_clusters():
@@ -165,9 +165,9 @@ def _parted(words: list[str]) -> tuple[str, str, list[str]]:
     if len(having) == 1:
         return having[0], first, rest
     if having:
-        raise StateError(
+        raise UnknownNameError(
             f"{first!r} is a node of {', '.join(having)}; name the cluster first: "
             f"ai-how ssh {having[0]} {first}"
         )
     names = ", ".join(known_clusters()) or "none"
-    raise StateError(f"{first!r} is neither a cluster nor a node of one; made are: {names}")
+    raise UnknownNameError(f"{first!r} is neither a cluster nor a node of one; made are: {names}")

@@ -13,6 +13,7 @@ from ai_how.cluster.state import (
     ClusterState,
     DamagedStateError,
     StateError,
+    UnknownNameError,
     changing,
     folder_of,
     forget,
@@ -120,14 +121,14 @@ def host_for(name: str) -> Host:
 
 
 def made(cluster: str) -> tuple[ClusterState, Plan, Driver]:
-    """Return state, plan and driver of a cluster that exists. Raises StateError."""
+    """Return state, plan and driver of a cluster. Raises UnknownNameError where there is none."""
     name = name_of(cluster)
     state = read_state(name)
     if state is None:
         names = ", ".join(known_clusters()) or "none"
         file = cluster if Path(cluster).is_file() else f"{cluster}.yaml"
         makes = f"; `ai-how up {file}` makes it" if Path(file).is_file() else ""
-        raise StateError(f"there is no cluster {name!r}{makes}; made are: {names}")
+        raise UnknownNameError(f"there is no cluster {name!r}{makes}; made are: {names}")
     return state, _plan_of(state), driver_of(state)
 
 
@@ -297,10 +298,10 @@ def _troubles(name: str, runs: bool, seen: NodeState | None) -> list[str]:
 
 
 def known_node(plan: Plan, name: str) -> str:
-    """Return the role of a node of the SLURM cluster. Raises StateError if there is none."""
+    """Return the role of a node of the SLURM cluster. Raises UnknownNameError if there is none."""
     roles = {node.name: node.role for node in plan.nodes if node.cluster == "hpc"}
     if name not in roles:
-        raise StateError(f"{name!r} is no node of {plan.name!r}; it has {', '.join(roles)}")
+        raise UnknownNameError(f"{name!r} is no node of {plan.name!r}; it has {', '.join(roles)}")
     return roles[name]
 
 
@@ -325,6 +326,6 @@ def _plan_of(state: ClusterState) -> Plan:
 def _known(plan: Plan, names: Sequence[str]) -> None:
     known = [node.name for node in plan.compute]
     if strangers := [name for name in names if name not in known]:
-        raise StateError(
+        raise UnknownNameError(
             f"{strangers[0]!r} is no compute node of {plan.name!r}; it has {', '.join(known[:10])}"
         )

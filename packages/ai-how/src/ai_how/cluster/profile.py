@@ -16,7 +16,7 @@ import yaml
 
 from ai_how.cluster.state import folder_of
 from ai_how.drivers.base import Driver
-from ai_how.errors import AiHowError
+from ai_how.errors import BadRequestError
 from ai_how.files import write_whole
 from ai_how.plan.plan import Plan, Queue
 
@@ -24,7 +24,7 @@ _BLOCK_MIN = 60
 _DAYS = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 
 
-class ProfileError(AiHowError):
+class ProfileError(BadRequestError):
     """A profile cannot be made or merged; the message says why and what helps."""
 
 

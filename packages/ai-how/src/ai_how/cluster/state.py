@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ai_how.errors import AiHowError
+from ai_how.errors import AiHowError, BadRequestError
 from ai_how.files import state_dir, sync_folder, write_whole
 
 _VERSION = 1
@@ -24,6 +24,10 @@ _VERSION = 1
 
 class StateError(AiHowError):
     """The state of a cluster is missing, damaged or in use."""
+
+
+class UnknownNameError(StateError, BadRequestError):
+    """There is no cluster, or no node, of that name."""
 
 
 class DamagedStateError(StateError):

@@ -20,12 +20,12 @@ from ai_how.config.yaml_lines import (
     parse,
     read_text,
 )
-from ai_how.errors import AiHowError
+from ai_how.errors import BadRequestError
 
 _MOST_TOLD = 50
 
 
-class ConfigError(AiHowError):
+class ConfigError(BadRequestError):
     """A file that is refused; one line for each problem, each with its remedy."""
 
     def __init__(self, file: str, problems: list[Problem]) -> None:

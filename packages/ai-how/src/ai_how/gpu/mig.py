@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ai_how.errors import AiHowError
+from ai_how.errors import BadRequestError
 
 _COMPUTE_SLICES = 7
 # GPU -> memory in GB that the names of 1g, 1g with two memory slices, 2g, 3g, 4g, 7g carry.
@@ -25,7 +25,7 @@ _MEMORY_GB = {
 MODELS = tuple(_MEMORY_GB)
 
 
-class MigError(AiHowError):
+class MigError(BadRequestError):
     """A division that the GPU cannot have; the message says why and what it could."""
 
 

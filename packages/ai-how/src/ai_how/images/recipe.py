@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from ai_how.errors import AiHowError
+from ai_how.errors import AiHowError, BadRequestError
 
 # Every role of every node, for the tree is one: a controller and a compute node differ in what
 # is started. Small Debian packages that a playbook would otherwise have to download.
@@ -55,7 +55,11 @@ _FAMILIES = frozenset({"debian", "ubuntu"})
 
 
 class ImageError(AiHowError):
-    """An image cannot be made, found or removed; the message says why and what helps."""
+    """An image cannot be made or removed; the message says why and what helps."""
+
+
+class UnknownImageError(ImageError, BadRequestError):
+    """There is no image of that key."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ai_how.files import write_whole
-from ai_how.images.recipe import ImageError, Recipe
+from ai_how.images.recipe import ImageError, Recipe, UnknownImageError
 
 _RECORD = "image.json"
 _KEY = re.compile(r"[0-9a-f]{3,64}")
@@ -151,7 +151,7 @@ def remove(key: str) -> None:
     folder = folder_of(key)
     if not _KEY.fullmatch(key) or not folder.is_dir():
         there = ", ".join(image.key for image in images()) or "none"
-        raise ImageError(f"there is no image {key!r}; there are: {there}")
+        raise UnknownImageError(f"there is no image {key!r}; there are: {there}")
     if in_use(folder / "tree") or in_use(folder):
         raise ImageError(f"nodes stand on the image {key}; `ai-how down` their clusters first")
     discard(folder)

@@ -32,11 +32,19 @@ kernels_app = typer.Typer(
 @kernels_app.callback()
 def kernels(
     context: typer.Context,
-    blueprint: Annotated[str | None, typer.Option(help="Of this blueprint.")] = None,
-    features: Annotated[int | None, typer.Option(min=1, help="Of the site.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Of the branch.")] = None,
-    max_parameters: Annotated[int | None, typer.Option(min=0)] = None,
-    max_forward_us: Annotated[float | None, typer.Option(min=0.001)] = None,
+    blueprint: Annotated[
+        str | None, typer.Option(help="Those of this blueprint (name or id).")
+    ] = None,
+    features: Annotated[
+        int | None, typer.Option(min=1, help="Those for this many features.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Those of this width.")] = None,
+    max_parameters: Annotated[
+        int | None, typer.Option(min=0, help="Those with no more parameters than this.")
+    ] = None,
+    max_forward_us: Annotated[
+        float | None, typer.Option(min=0.001, help="Those no slower than this, in microseconds.")
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Those that failed a check.")] = False,
     library: LibraryOption = None,
     store: StoreOption = None,
@@ -99,8 +107,8 @@ def forge(
     blueprint: Annotated[
         str | None, typer.Argument(help="A blueprint's name or id.", metavar="BLUEPRINT")
     ] = None,
-    features: Annotated[int, typer.Option(min=1, max=16384, help="Of the site.")] = 64,
-    width: Annotated[int, typer.Option(min=1, max=16384, help="Of the branch.")] = 16,
+    features: Annotated[int, typer.Option(min=1, max=16384, help="Features at the site.")] = 64,
+    width: Annotated[int, typer.Option(min=1, max=16384, help="Width of the branch.")] = 16,
     site: Annotated[
         Literal["vector", "image", "sequence"], typer.Option(help="What the site puts out.")
     ] = "vector",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from esper.terminal import JsonFlag, refuse, say, stderr
+from esper.terminal import JsonFlag, QuietFlag, refuse, say, stderr
 
 if TYPE_CHECKING:
     from esper.config import Config
@@ -65,6 +65,7 @@ def gate(
     seeds: Annotated[int, typer.Option(min=2, help="How many; five at least to pass.")] = 10,
     first_seed: Annotated[int, typer.Option(min=0, help="Not those it learnt on.")] = 1000,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Train with the policy, the heuristic and by chance on the same seeds, and keep the record.
 
@@ -92,7 +93,8 @@ def gate(
                 chosen = _arm(settings, arm, seed, policy)
                 data = load(chosen.data, config.parent, seed)
                 found[seed] = result(train(chosen, data=data), data)["test_accuracy"]
-                stderr.print(f"seed {seed} {arm}: {found[seed]:.4f}", highlight=False)
+                if not quiet:
+                    stderr.print(f"seed {seed} {arm}: {found[seed]:.4f}", highlight=False)
     except PolicyError as error:
         raise refuse(str(error)) from error
     except DataError as error:

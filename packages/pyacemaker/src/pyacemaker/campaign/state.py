@@ -86,6 +86,16 @@ def _checksum(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
+def _why_none(directory: Path) -> str:
+    """Return why a folder holds no campaign, and what to name instead."""
+    named = "name a work directory, that of `pyacemaker run CONFIG --workdir DIR`"
+    if directory.is_file():
+        return f"it is a file; {named}"
+    if directory.is_dir():
+        return f"there is no {FILE_NAME}; {named}, or wait where one has only just begun"
+    return f"there is no such folder; {named}"
+
+
 class CampaignState:
     """Open a campaign's state file, made if missing (unless `read_only`).
 
@@ -98,7 +108,7 @@ class CampaignState:
     def __init__(self, directory: Path, *, read_only: bool = False) -> None:
         self.path = directory / FILE_NAME
         if read_only and not self.path.exists():
-            raise StateError(f"{directory}: no campaign here (there is no {FILE_NAME})")
+            raise StateError(f"{directory}: no campaign here ({_why_none(directory)})")
         self._steps: list[StepRecord] = []
         self._results: dict[tuple[int, str], dict[str, Any]] = {}
         self._newest_id = 0

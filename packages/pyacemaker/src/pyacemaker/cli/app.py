@@ -11,12 +11,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 import pyacemaker
-from pyacemaker.campaign.outcome import EXIT_USAGE
 from pyacemaker.cli.comparing import compare
 from pyacemaker.cli.converging import converge
 from pyacemaker.cli.data import data_app
@@ -25,6 +23,7 @@ from pyacemaker.cli.publishing import publish
 from pyacemaker.cli.serving import serve
 from pyacemaker.cli.validating import validate
 from pyacemaker.cli.walking import kmc
+from pyacemaker.cli.words import JsonFlag, QuietFlag, progress, refuse, say, stdout
 
 if TYPE_CHECKING:
     from pyacemaker.config.resolve import Resolved
@@ -36,7 +35,8 @@ EXIT_CODES_HELP = (
 )
 
 app = typer.Typer(
-    help="From a list of elements to a certified interatomic potential.",
+    help="From a list of elements to a certified interatomic potential.\n\n"
+    "Begin with `pyacemaker init -e Si`, then `pyacemaker run config.yaml`.",
     epilog=EXIT_CODES_HELP,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -44,28 +44,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_app = typer.Typer(help="Look at a configuration.", no_args_is_help=True)
-app.add_typer(config_app, name="config")
-app.add_typer(data_app, name="data")
-app.command()(converge)
-app.add_typer(oracle_app, name="oracle")
-
-stdout = Console()
-stderr = Console(stderr=True)
+# What `--help` puts together; in this order, for panels come as their first commands do.
+CAMPAIGN, POTENTIAL, LABELS, PROGRAMS = "A campaign", "Its potential", "Labels", "Programs"
 
 ConfigFile = Annotated[
     Path,
     typer.Argument(help="The campaign's YAML; `pyacemaker init` writes one.", metavar="CONFIG"),
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")]
-
-
-def refuse(message: str, code: int = EXIT_USAGE) -> typer.Exit:
-    """Say why on standard error and return the exit to raise."""
-    stderr.print(
-        f"pyacemaker: {message}", style="red", markup=False, highlight=False, soft_wrap=True
-    )
-    return typer.Exit(code)
 
 
 @app.callback(invoke_without_command=True)
@@ -78,18 +63,21 @@ def version_option(
         raise typer.Exit
 
 
-@app.command()
+@app.command(rich_help_panel=CAMPAIGN)
 def init(
     elements: Annotated[
         list[str], typer.Option("--elements", "-e", help="Chemical symbols, one after the other.")
     ],
-    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="ELEMENT")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
         "config.yaml"
     ),
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a configuration: the elements, and every other key as a comment with its default."""
+    """Write a configuration: the elements, and what one may want to change with its defaults.
+
+    pyacemaker init -e Ti O -o titania.yaml
+    """
     from pyacemaker.config.load import ConfigError  # noqa: PLC0415 - quick --help
     from pyacemaker.config.template import write_template  # noqa: PLC0415
 
@@ -100,7 +88,7 @@ def init(
         write_template(symbols, output, force=force)
     except (ConfigError, FileExistsError, ValueError) as error:
         raise refuse(str(error)) from error
-    stdout.print(f"wrote {output}; next: pyacemaker run {output}", markup=False, highlight=False)
+    say(f"wrote {output}; next: pyacemaker run {output}")
 
 
 @config_app.command("show")
@@ -128,7 +116,7 @@ def config_schema() -> None:
     typer.echo(schema_text())
 
 
-@app.command(epilog=EXIT_CODES_HELP)
+@app.command(epilog=EXIT_CODES_HELP, rich_help_panel=CAMPAIGN)
 def run(
     config: ConfigFile,
     workdir: Annotated[
@@ -146,6 +134,8 @@ def run(
 
     It can be stopped at any moment, by Ctrl-C or by a crash: run the same command again and
     it goes on from there. No finished label is computed twice.
+
+    pyacemaker run silicon.yaml --workdir runs/silicon
     """
     from pyacemaker.cli.running import run_with_words  # noqa: PLC0415
 
@@ -164,7 +154,7 @@ def run(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=CAMPAIGN)
 def status(
     workdir: Annotated[Path, typer.Argument(help="A campaign's work directory.", metavar="DIR")],
     as_json: JsonFlag = False,
@@ -184,7 +174,7 @@ def status(
         print_status(stdout, found)
 
 
-@app.command()
+@app.command(rich_help_panel=CAMPAIGN)
 def report(
     workdir: Annotated[Path, typer.Argument(help="A campaign's work directory.", metavar="DIR")],
 ) -> None:
@@ -199,20 +189,34 @@ def report(
     typer.echo(path)
 
 
-@app.command("build-plugin")
-def build_plugin() -> None:
-    """Build the ML-PACE plugin for LAMMPS, once; `run` does it by itself when it is needed."""
+app.command(rich_help_panel=CAMPAIGN)(serve)
+app.command(rich_help_panel=CAMPAIGN)(compare)
+app.add_typer(config_app, name="config", rich_help_panel=CAMPAIGN)
+app.command(rich_help_panel=POTENTIAL)(validate)
+app.command(rich_help_panel=POTENTIAL)(publish)
+app.command(rich_help_panel=POTENTIAL)(kmc)
+app.command(rich_help_panel=LABELS)(converge)
+app.add_typer(data_app, name="data", rich_help_panel=LABELS)
+app.add_typer(oracle_app, name="oracle", rich_help_panel=LABELS)
+
+
+@app.command("build-plugin", rich_help_panel=PROGRAMS)
+def build_plugin(quiet: QuietFlag = False) -> None:
+    """Build the ML-PACE plugin for LAMMPS, once; `run` does it by itself when it is needed.
+
+    Two or three minutes with g++. Prints where it is.
+    """
     from pyacemaker.parts.mlpace_plugin import build_plugin as build  # noqa: PLC0415
     from pyacemaker.parts.sources import PartError  # noqa: PLC0415
 
     try:
-        path = build(say=lambda text: stdout.print(text, markup=False, highlight=False))
+        path = build(say=progress(quiet=quiet))
     except PartError as error:
         raise refuse(str(error), code=1) from error
     typer.echo(path)
 
 
-@app.command("build-eon")
+@app.command("build-eon", rich_help_panel=PROGRAMS)
 def build_eon(
     jobs: Annotated[
         int | None,
@@ -232,24 +236,13 @@ def build_eon(
     from pyacemaker.parts.eon import build_eon as build  # noqa: PLC0415
     from pyacemaker.parts.sources import PartError  # noqa: PLC0415
 
-    def say(text: str) -> None:
-        if not quiet:
-            stderr.print(text, markup=False, highlight=False, soft_wrap=True)
-
     try:
-        path = build(say, jobs=jobs)
+        path = build(progress(quiet=quiet), jobs=jobs)
     except PartError as error:
         raise refuse(str(error), code=1) from error
     except KeyboardInterrupt:
         raise refuse("stopped; the same command goes on", code=130) from None
     typer.echo(path)
-
-
-app.command()(compare)
-app.command()(publish)
-app.command()(kmc)
-app.command()(validate)
-app.command()(serve)
 
 
 def _resolved(config: Path) -> Resolved:

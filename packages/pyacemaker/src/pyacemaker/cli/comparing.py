@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pyacemaker.cli.words import refuse, stdout
+
 if TYPE_CHECKING:
     from pyacemaker.report.comparison import Compared
 
@@ -30,10 +32,11 @@ def compare(
     """Compare two campaigns: accuracy, cost, physics, settings, and each on the other's tests.
 
     Nothing in either work directory is changed; both may be running.
+
+    pyacemaker compare runs/a runs/b -o a-against-b.html
     """
     from pyacemaker.campaign.comparison import compare as compare_campaigns  # noqa: PLC0415
     from pyacemaker.campaign.report_data import UNREADABLE  # noqa: PLC0415
-    from pyacemaker.cli.app import refuse, stdout  # noqa: PLC0415
     from pyacemaker.files import write_whole  # noqa: PLC0415
     from pyacemaker.report.comparison import as_json as plain  # noqa: PLC0415
     from pyacemaker.report.render import render_comparison  # noqa: PLC0415

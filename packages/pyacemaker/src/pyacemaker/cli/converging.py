@@ -14,21 +14,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pyacemaker.cli.words import JsonFlag, QuietFlag, refuse, stderr, stdout
+
 if TYPE_CHECKING:
     from ase import Atoms
 
     from pyacemaker.oracle.base import Label
     from pyacemaker.oracle.convergence import DFTSettings, Row, Study, Tolerances
-
-_stdout = Console()
-_stderr = Console(stderr=True)
-
-
-def _refuse(message: str, code: int = 2) -> typer.Exit:
-    _stderr.print(
-        f"pyacemaker: {message}", style="red", markup=False, highlight=False, soft_wrap=True
-    )
-    return typer.Exit(code)
 
 
 def converge(
@@ -45,8 +37,8 @@ def converge(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Measure, but leave the configuration as it is.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Find the cutoff, the k-points and the smearing, and write them into the configuration.
 
@@ -68,12 +60,12 @@ def converge(
     try:
         settings = resolve(load_config(config), config.parent).settings
     except ConfigError as error:
-        raise _refuse(str(error)) from error
+        raise refuse(str(error)) from error
     if not dry_run and not os.access(config, os.W_OK):
-        raise _refuse(f"{config} cannot be written; --dry-run measures only")
+        raise refuse(f"{config} cannot be written; --dry-run measures only")
     oracle = settings.oracle
     if isinstance(oracle, ASESettings | RootstockSettings):
-        raise _refuse(f"{config}: only plane-wave codes have a cutoff and k-points to converge")
+        raise refuse(f"{config}: only plane-wave codes have a cutoff and k-points to converge")
     reference = settings.structure.atoms()
     allowed = Tolerances(force, stress, energy)
     where = workdir or Path(f"{config.stem}-converge")
@@ -88,10 +80,10 @@ def converge(
             quiet=as_json or quiet,
         )
     except (KeyboardInterrupt, StoppedError):
-        _stderr.print("\nStopped. Everything finished is kept; run the same command to go on.")
+        stderr.print("\nStopped. Everything finished is kept; run the same command to go on.")
         raise typer.Exit(130) from None
     except OracleError as error:
-        raise _refuse(f"a label failed: {error}", code=1) from error
+        raise refuse(f"a label failed: {error}", code=1) from error
     values = _values(found, oracle)
     backup = None
     if values and not dry_run:
@@ -99,7 +91,7 @@ def converge(
         try:
             backup = rewrite_file(config, "oracle", values, comment)
         except ConfigError as error:
-            raise _refuse(str(error)) from error
+            raise refuse(str(error)) from error
     if as_json:
         told = {
             **found.as_dict(),
@@ -135,7 +127,7 @@ def _measure(
 
     def say(text: str) -> None:
         if not quiet:
-            _stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+            stderr.print(text, markup=False, highlight=False, soft_wrap=True)
 
     store = LabelStore(workdir / "labels")
     allow_programs()
@@ -242,12 +234,12 @@ def _print(
             "chosen" if chosen else verdict,
             style="bold green" if chosen else "",
         )
-    wide = _stdout if _stdout.is_terminal else Console(width=160)
+    wide = stdout if stdout.is_terminal else Console(width=160)
     wide.print(table)
     for line in found.advice(allowed):
-        _stdout.print(line, style="red", highlight=False, soft_wrap=True)
+        stdout.print(line, style="red", highlight=False, soft_wrap=True)
     if backup is not None:
         told = ", ".join(f"{name} {value:g}" for name, value in values.items())
-        _stdout.print(
+        stdout.print(
             f"wrote {told} into {config} (before: {backup})", highlight=False, soft_wrap=True
         )

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pyacemaker.cli.words import JsonFlag, refuse, say, say_apart, stdout
+
 if TYPE_CHECKING:
     from pyacemaker.data.listing import Wanted
     from pyacemaker.labels import LabelStore
@@ -20,12 +22,10 @@ data_app = typer.Typer(
     epilog="Exit codes: 0 all is well; 1 something is wrong with the data (it is said what); "
     "2 bad usage.",
 )
-_stdout = Console()
 
 StoreArgument = Annotated[
     Path, typer.Argument(help="A campaign's work directory, or its labels folder.", metavar="STORE")
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Elements = Annotated[
     list[str] | None, typer.Option("--element", "-e", help="Only labels with this element.")
 ]
@@ -39,20 +39,13 @@ SettingsOption = Annotated[
 ]
 
 
-def _refuse(message: str, code: int = 2) -> typer.Exit:
-    Console(stderr=True).print(
-        f"pyacemaker: {message}", style="red", markup=False, highlight=False, soft_wrap=True
-    )
-    return typer.Exit(code)
-
-
 def _open(path: Path) -> LabelStore:
     from pyacemaker.data.listing import DataError, open_store  # noqa: PLC0415 - quick --help
 
     try:
         return open_store(path)
     except DataError as error:
-        raise _refuse(str(error)) from error
+        raise refuse(str(error)) from error
 
 
 def _wanted(
@@ -62,7 +55,7 @@ def _wanted(
 
     pairs = [text.partition("=") for text in settings or ()]
     if bad := [name for name, equals, _ in pairs if not equals]:
-        raise _refuse(f"--setting {bad[0]}: write NAME=VALUE, such as code=espresso")
+        raise refuse(f"--setting {bad[0]}: write NAME=VALUE, such as code=espresso")
     return Wanted(elements or (), generators or (), {name: value for name, _, value in pairs})
 
 
@@ -74,7 +67,10 @@ def ls(
     setting: SettingsOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List labels, one a line; filters combine."""
+    """List labels, one a line; filters combine.
+
+    pyacemaker data ls runs/silicon -e Si -g local -s code=espresso
+    """
     from pyacemaker.data.listing import labels_of, row_of  # noqa: PLC0415
     from pyacemaker.labels import CorruptLabelError  # noqa: PLC0415
 
@@ -83,7 +79,7 @@ def ls(
         pairs = labels_of(found, _wanted(element, generator, setting))
         rows = [row_of(key, label) for key, label in pairs]
     except CorruptLabelError as error:
-        raise _refuse(str(error), code=1) from error
+        raise refuse(str(error), code=1) from error
     if as_json:
         typer.echo(json.dumps(rows, indent=1))
         return
@@ -102,15 +98,15 @@ def ls(
             f"{row['max_force_eV_per_A']:.3f}",
             f"{row['wall_s']:.1f}",
         )
-    wide = _stdout if _stdout.is_terminal else Console(width=200)
+    wide = stdout if stdout.is_terminal else Console(width=200)
     wide.print(table)
-    _stdout.print(f"{len(rows)} labels in {found.directory}", style="dim", highlight=False)
+    stdout.print(f"{len(rows)} labels in {found.directory}", style="dim", highlight=False)
 
 
 @data_app.command("show")
 def show(
     store: StoreArgument,
-    key: Annotated[str, typer.Argument(help="A label's key, or its first digits.")],
+    key: Annotated[str, typer.Argument(help="A label's key, or its first digits.", metavar="KEY")],
     as_json: JsonFlag = False,
 ) -> None:
     """Show everything that is kept of one label."""
@@ -123,9 +119,9 @@ def show(
         whole = find_key(found, key)
         label = found.get(whole)
     except DataError as error:
-        raise _refuse(str(error)) from error
+        raise refuse(str(error)) from error
     except CorruptLabelError as error:
-        raise _refuse(str(error), code=1) from error
+        raise refuse(str(error), code=1) from error
     assert label is not None  # noqa: S101 - its key was just found
     content: dict[str, Any] = {"key": whole, **label_content(label)}
     if as_json:
@@ -133,14 +129,17 @@ def show(
         return
     from pyacemaker.cli.data_words import print_label  # noqa: PLC0415
 
-    print_label(_stdout, whole, label)
+    print_label(stdout, whole, label)
 
 
 @data_app.command("export")
 def export(
     store: StoreArgument,
     path: Annotated[
-        Path, typer.Argument(help="File to write: .extxyz, .db (ASE) or .pckl.gzip (pacemaker).")
+        Path,
+        typer.Argument(
+            help="File to write: .extxyz, .db (ASE) or .pckl.gzip (pacemaker).", metavar="FILE"
+        ),
     ],
     form: Annotated[
         str | None,
@@ -155,6 +154,8 @@ def export(
 
     ASE's database keeps every digit; extended XYZ rounds positions and forces to 1e-8; both
     carry settings, provenance and key. pacemaker's table is a pickle written by pandas 2.3.
+
+    pyacemaker data export runs/silicon all.extxyz
     """
     from pyacemaker.data.exchange import export as write  # noqa: PLC0415
     from pyacemaker.data.exchange import format_of  # noqa: PLC0415
@@ -164,7 +165,7 @@ def export(
 
     found = _open(store)
     if path.exists() and not force:
-        raise _refuse(f"{path} exists already; use --force to replace it")
+        raise refuse(f"{path} exists already; use --force to replace it")
     wanted = _wanted(element, generator, setting)
     try:
         kind = form or format_of(path)
@@ -172,13 +173,13 @@ def export(
             labels_of(found, wanted),
             path,
             kind,
-            lambda text: Console(stderr=True).print(text, markup=False, highlight=False),
+            say_apart,
         )
     except (DataError, PartError) as error:
-        raise _refuse(str(error)) from error
+        raise refuse(str(error)) from error
     except CorruptLabelError as error:
-        raise _refuse(str(error), code=1) from error
-    _stdout.print(f"wrote {count} labels to {path}", markup=False, highlight=False, soft_wrap=True)
+        raise refuse(str(error), code=1) from error
+    say(f"wrote {count} labels to {path}")
 
 
 @data_app.command("import")
@@ -219,6 +220,8 @@ def import_(
 
     They are used by a campaign only where its `oracle.imported` names them. A pickle is never
     read. Structures that the checks find odd are set aside, and the exit code is 1.
+
+    pyacemaker data import runs/new mine.extxyz --name mine --settings '{"functional": "PBE"}'
     """
     from pyacemaker.data.importing import import_file  # noqa: PLC0415
     from pyacemaker.data.listing import DataError  # noqa: PLC0415
@@ -226,7 +229,7 @@ def import_(
     from pyacemaker.labels import LabelStore  # noqa: PLC0415
 
     if stress_unit not in ("eV/A^3", "GPa", "kbar"):
-        raise _refuse(f"--stress-unit {stress_unit}: choose eV/A^3, GPa or kbar")
+        raise refuse(f"--stress-unit {stress_unit}: choose eV/A^3, GPa or kbar")
     # The store may be new: the labels folder of a campaign that has not begun.
     folder = store if store.name == "labels" or (store / "computed.log").exists() else None
     target = LabelStore(folder or store / "labels")
@@ -250,13 +253,13 @@ def import_(
             dry_run=dry_run,
         )
     except DataError as error:
-        raise _refuse(str(error)) from error
+        raise refuse(str(error)) from error
     if as_json:
         typer.echo(json.dumps(done.as_dict(), indent=1))
     else:
         from pyacemaker.cli.data_words import print_imported  # noqa: PLC0415
 
-        print_imported(_stdout, done, name, dry_run)
+        print_imported(stdout, done, name, dry_run)
     raise typer.Exit(1 if done.set_aside else 0)
 
 
@@ -266,9 +269,9 @@ def _method(text: str) -> dict[str, Any]:
         given = path.read_text() if not text.lstrip().startswith("{") else text
         found = json.loads(given)
     except (OSError, ValueError) as error:
-        raise _refuse(f"--settings {text}: neither JSON nor a JSON file ({error})") from error
+        raise refuse(f"--settings {text}: neither JSON nor a JSON file ({error})") from error
     if not isinstance(found, dict):
-        raise _refuse("--settings: give a JSON object, such as {'functional': 'PBE'}")
+        raise refuse("--settings: give a JSON object, such as {'functional': 'PBE'}")
     return found
 
 
@@ -284,5 +287,5 @@ def check(store: StoreArgument, as_json: JsonFlag = False) -> None:
     else:
         from pyacemaker.cli.data_words import print_check  # noqa: PLC0415
 
-        print_check(_stdout, report)
+        print_check(stdout, report)
     raise typer.Exit(1 if report.findings else 0)

@@ -65,6 +65,8 @@ def print_imported(console: Console, done: Imported, name: str, dry_run: bool) -
         say(f"structure {place} set aside: {why}", "red")
     if (left := len(done.set_aside) - _MOST_TOLD) > 0:
         say(f"and {left} more set aside (--json lists all)", "red")
+    if done.set_aside:
+        say("--keep-outliers takes what is odd and right all the same")
     if done.taken and not dry_run:
         say(f"a campaign uses them where its configuration says   oracle: {{imported: [{name}]}}")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pyacemaker.campaign.outcome import EXIT_USAGE
+from pyacemaker.cli.words import JsonFlag, refuse
 
 oracle_app = typer.Typer(
     help="Look at the runs of the quantum-mechanical code.", no_args_is_help=True
@@ -30,7 +30,7 @@ def diagnose(
             help="An output of Quantum ESPRESSO, or a folder that holds one.", metavar="PATH"
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Tell in one line what failed in a run of Quantum ESPRESSO, and what would be done.
 
@@ -44,11 +44,9 @@ def diagnose(
     try:
         diagnosis, file = diagnose_path(path)
     except FileNotFoundError:
-        typer.echo(f"pyacemaker: {path}: there is no such file or folder", err=True)
-        raise typer.Exit(EXIT_USAGE) from None
+        raise refuse(f"{path}: there is no such file or folder") from None
     except OSError as error:
-        typer.echo(f"pyacemaker: {path} cannot be read: {error.strerror}", err=True)
-        raise typer.Exit(EXIT_USAGE) from None
+        raise refuse(f"{path} cannot be read: {error.strerror}") from None
     plan = plan_for(path, diagnosis)
     if as_json:
         typer.echo(json.dumps(diagnosis.as_dict(file) | plan.as_dict()))
@@ -56,5 +54,6 @@ def diagnose(
         line = f"{diagnosis.name}: {diagnosis.evidence}"
         if not diagnosis.ok:
             line += f" -> {plan.words or diagnosis.remedy}"
-        typer.echo(" ".join(line.encode("ascii", "backslashreplace").decode().split()))
+        plain = " ".join(line.encode("ascii", "backslashreplace").decode().split())
+        typer.echo("".join(c if c.isprintable() else "?" for c in plain))
     raise typer.Exit(0 if diagnosis.ok else 1)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from pyacemaker.campaign.outcome import EXIT_USAGE
+from pyacemaker.cli.words import JsonFlag, QuietFlag, progress, refuse
 from rootstock.root.layout import ROOT_VARIABLE
 
 
@@ -34,30 +33,29 @@ def publish(
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of a model of that name.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Install a certified potential into a rootstock root, as the model ace-NAME or esper-NAME.
 
-    It is esper-NAME where the trainer was esper, ace-NAME otherwise.
-    Then, in any ASE script: RootstockCalculator(root=ROOT, model="ace-NAME"). A potential
-    that did not pass every gate is refused (exit code 1).
+    It is esper-NAME where the trainer was esper, ace-NAME otherwise. A potential that did not
+    pass every gate is refused (exit code 1).
+
+    pyacemaker publish runs/silicon --root models
+
+    Then, in any ASE script: RootstockCalculator(root="models", model="ace-silicon").
     """
     from pyacemaker.campaign.publish import PublishError  # noqa: PLC0415 - quick --help
     from pyacemaker.campaign.publish import publish as install  # noqa: PLC0415
 
-    told = Console(stderr=True)
-
-    def say(text: str) -> None:
-        told.print(text, markup=False, highlight=False, soft_wrap=True)
-
     if root is None:
-        say(f"pyacemaker: name the rootstock root with --root, or in {ROOT_VARIABLE}")
-        raise typer.Exit(EXIT_USAGE)
+        raise refuse(f"name the rootstock root with --root, or in {ROOT_VARIABLE}")
+    if not workdir.is_dir():
+        raise refuse(f"{workdir}: there is no such folder; name a campaign's work directory")
     try:
-        done = install(workdir, root, say, name=name, replace=replace)
+        done = install(workdir, root, progress(quiet=quiet), name=name, replace=replace)
     except PublishError as error:
-        say(f"pyacemaker: {error}")
-        raise typer.Exit(1) from error
+        raise refuse(str(error), code=1) from error
     if as_json:
         typer.echo(json.dumps({"model": done.model, "root": os.fspath(done.root)}))
     else:

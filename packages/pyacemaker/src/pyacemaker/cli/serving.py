@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 import typer
 
+from pyacemaker.cli.words import refuse, say
+
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 PORT = 8420
 
@@ -25,7 +27,7 @@ def serve(
         ),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", "-p", min=0, max=65535, help="Port; 0 takes any free one.")
+        int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes any free one.")
     ] = PORT,
     token: Annotated[
         str | None,
@@ -36,10 +38,12 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Show a campaign live in a browser. It only reads: Ctrl-C here does not touch the campaign."""
+    """Show a campaign live in a browser. It only reads: Ctrl-C here does not touch the campaign.
+
+    From a laptop to a workstation: ssh -L 8420:localhost:8420 workstation
+    """
     from pyacemaker.campaign.state import StateError  # noqa: PLC0415
     from pyacemaker.campaign.status import status_of  # noqa: PLC0415
-    from pyacemaker.cli.app import refuse, stdout  # noqa: PLC0415
 
     try:
         status_of(workdir)
@@ -67,8 +71,8 @@ def serve(
     number = listening.getsockname()[1]
     name = f"[{host}]" if ":" in host else (socket.gethostname() if host == "0.0.0.0" else host)  # noqa: S104
     address = f"http://{name}:{number}/" + (f"?token={quote(token, safe='')}" if token else "")
-    stdout.print(f"{workdir} at {address}", markup=False, highlight=False, soft_wrap=True)
-    stdout.print("Ctrl-C ends this page; the campaign is not touched.", highlight=False)
+    say(f"{workdir} at {address}")
+    say("Ctrl-C ends this page; the campaign is not touched.")
     run(workdir, listening, _LOOPBACK_NAMES | {host} if loopback else None, token)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from pyacemaker.campaign.outcome import EXIT_USAGE
+from pyacemaker.cli.reading import UnreadableError, read_structure, read_structures
+from pyacemaker.cli.words import JsonFlag, QuietFlag, progress, refuse, say
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -72,38 +72,40 @@ def validate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write all numbers and series as JSON.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Put a potential through every gate, and tell for each why it is a go or a no-go.
+
+    pyacemaker validate runs/silicon
+
+    pyacemaker validate ase.calculators.emt.EMT -e Cu --gates eos,elastic
 
     Exit codes: 0 every gate is a go; 1 a gate is a no-go; 2 bad usage.
     """
     from pyacemaker.files import write_whole  # noqa: PLC0415 - quick --help
     from pyacemaker.validator.run import validate as judge  # noqa: PLC0415
 
-    told = Console(stderr=True)
     try:
         chosen = _settings(gates, thorough, settings or [], reference or [], test is not None)
         calculator, folder = _calculator(potential, kwargs)
         crystal = _crystal(structure, element, folder)
         labelled = _labelled(test)
     except _UsageError as error:
-        told.print(f"pyacemaker: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(EXIT_USAGE) from None
+        raise refuse(str(error)) from None
 
-    def say(result: CheckResult) -> None:
+    def tell(result: CheckResult) -> None:
         word = "go" if result.passed else "NO-GO"
         line = f"{result.name}: {word}, {result.reason}"
-        if as_json:
-            told.print(line, markup=False, highlight=False, soft_wrap=True)
+        if as_json or quiet:
+            progress(quiet=quiet)(line)
         else:
-            typer.echo(line)
+            say(line)
 
     try:
-        verdict = judge(calculator, crystal, labelled, chosen, say)
+        verdict = judge(calculator, crystal, labelled, chosen, tell)
     except ValueError as error:
-        told.print(f"pyacemaker: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(EXIT_USAGE) from None
+        raise refuse(str(error)) from None
     text = json.dumps(verdict.as_dict(), indent=1)
     if output is not None:
         write_whole(output, text + "\n")
@@ -166,6 +168,8 @@ def _calculator(potential: str, kwargs: str | None) -> tuple[Calculator, Path | 
     from pyacemaker.potential import Potential, PotentialError  # noqa: PLC0415
 
     path = Path(potential)
+    if path.is_file():
+        raise _UsageError(f"{potential} is a file; name the potential's folder")
     if path.exists():
         folder = path / "potential" if (path / "potential" / "potential.json").exists() else path
         if kwargs is not None:
@@ -193,9 +197,8 @@ def _calculator(potential: str, kwargs: str | None) -> tuple[Calculator, Path | 
 
 def _crystal(structure: Path | None, element: str | None, folder: Path | None) -> Atoms:
     from ase.build import bulk  # noqa: PLC0415
-    from ase.io import read  # noqa: PLC0415
 
-    from pyacemaker.structures import read_structures  # noqa: PLC0415
+    from pyacemaker.structures import read_structures as read_stored  # noqa: PLC0415
 
     if structure is not None and element is not None:
         raise _UsageError("--structure and --element exclude each other")
@@ -208,23 +211,19 @@ def _crystal(structure: Path | None, element: str | None, folder: Path | None) -
             ) from error
     if structure is not None:
         try:
-            return read(structure)
-        except Exception as error:
-            words = " ".join(str(error).split()) or type(error).__name__
-            raise _UsageError(f"--structure {structure} cannot be read: {words}") from error
+            return read_structure(structure)
+        except UnreadableError as error:
+            raise _UsageError(f"--structure {error}") from error
     for place in (folder, folder and folder.parent, folder and folder.parent.parent):
         if place is not None and (place / "preparation" / "reference.json").exists():
-            return read_structures(place / "preparation" / "reference.json")[0]
+            return read_stored(place / "preparation" / "reference.json")[0]
     raise _UsageError("name the crystal with --structure FILE, or --element SYMBOL")
 
 
 def _labelled(test: Path | None) -> list[Atoms]:
-    from ase.io import read  # noqa: PLC0415
-
     if test is None:
         return []
     try:
-        return list(read(test, index=":"))
-    except Exception as error:
-        words = " ".join(str(error).split()) or type(error).__name__
-        raise _UsageError(f"--test {test} cannot be read: {words}") from error
+        return read_structures(test)
+    except UnreadableError as error:
+        raise _UsageError(f"--test {error}") from error

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from pyacemaker.campaign.outcome import EXIT_USAGE
+from pyacemaker.cli.reading import UnreadableError, read_structure
+from pyacemaker.cli.words import JsonFlag, QuietFlag, progress, refuse, say, say_apart, stdout
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -88,13 +88,15 @@ def kmc(
         typer.Option("--eon", help="Folder that holds eon-server and eonclient."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the one generator.", min=0)] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell no progress.")] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Walk over rare events: find the ways out of each state, their barriers and rates, and hop.
 
     Stop it at any moment and run it again: it goes on from the state table in the work
     directory. Ask for more --events and it goes on from the last.
+
+    pyacemaker kmc adatom.vasp --calculator ase.calculators.emt.EMT -T 300 -n 5
 
     Exit codes: 0 all hops made; 1 failed; 2 bad usage; 3 halted where gamma is too large (that
     structure is in halted.extxyz); 130 interrupted.
@@ -106,7 +108,6 @@ def kmc(
     from pyacemaker.dynamics.kmc.table import TableError  # noqa: PLC0415
     from pyacemaker.files import AlreadyLockedError, locked  # noqa: PLC0415
 
-    console = Console(stderr=True)
     given = {
         "confidence": confidence,
         "max_searches": max_searches,
@@ -123,8 +124,11 @@ def kmc(
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _refuse(f"{first['loc'][0]}: {first['msg']}") from error
-    atoms = _structure(structure)
+        raise refuse(f"{first['loc'][0]}: {first['msg']}") from error
+    try:
+        atoms = read_structure(structure)
+    except UnreadableError as error:
+        raise refuse(str(error)) from error
     landscape = _landscape(potential, calculator, gamma_halt)
     where = workdir or Path(f"{structure.stem}-kmc")
     try:
@@ -134,33 +138,13 @@ def kmc(
                 atoms, landscape, settings, seed, where, neb=neb, as_json=as_json, quiet=quiet
             )
     except AlreadyLockedError as error:
-        raise _refuse(f"another walk works in {where} ({error})") from error
+        raise refuse(f"another walk works in {where} ({error})") from error
     except (DynamicsError, TableError, OSError) as error:
-        raise _refuse(str(error), 1) from error
+        raise refuse(str(error), 1) from error
     except KeyboardInterrupt:
-        console.print("\nStopped. Everything found is kept; the same command goes on.")
+        say_apart("\nStopped. Everything found is kept; the same command goes on.")
         raise typer.Exit(130) from None
     raise typer.Exit(code)
-
-
-def _refuse(message: str, code: int = EXIT_USAGE) -> typer.Exit:
-    typer.echo(f"pyacemaker: {message}", err=True)
-    return typer.Exit(code)
-
-
-def _structure(path: Path) -> Atoms:
-    from ase import Atoms as Structure  # noqa: PLC0415
-    from ase.io import read  # noqa: PLC0415
-
-    if not path.is_file():
-        raise _refuse(f"{path}: there is no such file")
-    try:
-        atoms = read(path)
-    except Exception as error:  # ASE raises whatever a format's reader does
-        raise _refuse(f"{path} cannot be read as a structure: {error}") from error
-    if not isinstance(atoms, Structure):
-        raise _refuse(f"{path} must hold one structure")
-    return atoms
 
 
 def _landscape(potential: Path | None, calculator: str | None, gamma_halt: float) -> Landscape:
@@ -172,17 +156,17 @@ def _landscape(potential: Path | None, calculator: str | None, gamma_halt: float
     from pyacemaker.potential.manifest import MANIFEST  # noqa: PLC0415
 
     if (potential is None) == (calculator is None):
-        raise _refuse("name one potential: --potential DIR, or --calculator DOTTED.NAME")
+        raise refuse("name one potential: --potential DIR, or --calculator DOTTED.NAME")
     if calculator is not None:
         try:
             return Landscape(calculator_class(calculator)(), calculator)
         except (OracleError, TypeError) as error:
-            raise _refuse(f"--calculator {calculator}: {error}") from error
+            raise refuse(f"--calculator {calculator}: {error}") from error
     assert potential is not None  # noqa: S101 - one of the two is given
     try:
         made = Potential.load(potential).calculator()
     except PotentialError as error:
-        raise _refuse(str(error)) from error
+        raise refuse(str(error)) from error
     return Landscape(made, sha256_of(potential / MANIFEST), gamma_halt)
 
 
@@ -204,16 +188,13 @@ def _walk(
     from pyacemaker.dynamics.kmc.summary import summary_of  # noqa: PLC0415
     from pyacemaker.files import write_whole  # noqa: PLC0415
 
-    console = Console(stderr=True)
-
-    def progress(done: int, total: int, told: str) -> None:
-        if not quiet:
-            console.print(
-                f"{done} of {total} hops, {told}", markup=False, highlight=False, soft_wrap=True
-            )
-
+    tell = progress(quiet=quiet)
     engine = make_kmc(settings)
-    result = engine.run(KMCRequest(atoms, landscape, settings, seed), workdir, progress)
+    result = engine.run(
+        KMCRequest(atoms, landscape, settings, seed),
+        workdir,
+        lambda done, total, told: tell(f"{done} of {total} hops, {told}"),
+    )
     summary: dict[str, Any] = {
         "status": result.status,
         "message": result.message,
@@ -251,7 +232,6 @@ def _add_neb(summary: dict[str, Any], states: tuple[Any, ...], landscape: Landsc
 
 
 def _print(summary: dict[str, Any]) -> None:
-    console = Console()
     table = Table(title=f"Ways out, with their rates at {summary['temperature_K']:g} K")
     by_neb = any("neb_barrier_eV" in row for row in summary["processes"])
     for head in ("state", "barrier (eV)", *(["by NEB (eV)"] if by_neb else [])):
@@ -270,7 +250,7 @@ def _print(summary: dict[str, Any]) -> None:
             str(row["copies"]),
             str(row["found"]),
         )
-    console.print(table)
+    stdout.print(table)
     told = ", ".join(f"{count} {name}" for name, count in summary["searches"].items())
     lines = [
         f"{summary['status']}: {summary['hops_done']} hops in {summary['time_s']:.4g} s; "
@@ -280,4 +260,4 @@ def _print(summary: dict[str, Any]) -> None:
         f"state table: {summary['table']}",
     ]
     for line in filter(None, lines):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)

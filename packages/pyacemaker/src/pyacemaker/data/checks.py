@@ -135,7 +135,10 @@ def energy_outliers(labels: Mapping[str, Label]) -> list[Finding]:
     Only dense, periodic structures are compared: isolated atoms, dimers and surfaces lie where
     they like. The energies are fitted by one energy for each element, weights from Huber's
     function; an outlier lies 12 robust standard deviations (from the median absolute
-    deviation) and 1 eV/atom from it. Needs 8 structures.
+    deviation) and 1 eV/atom from it. A structure under stress may lie higher by the work that
+    relaxing it would give back, for which half of the largest stress times the volume stands
+    (a spring released over its whole strain): random crystals are pressed hard, and right.
+    Needs 8 structures.
     """
     dense = _dense(labels)
     if len(dense) < _LEAST_STRUCTURES:
@@ -151,6 +154,7 @@ def energy_outliers(labels: Mapping[str, Label]) -> list[Finding]:
     centre = float(np.median(residual))
     sigma = _MAD_TO_SIGMA * float(np.median(np.abs(residual - centre)))
     limit = max(_LEAST_ENERGY_EV, _ROBUST_SIGMAS * sigma)
+    strained = np.array([0.5 * _largest_stress(a) * a.get_volume() / len(a) for a in atoms])
     return [
         Finding(
             key,
@@ -158,9 +162,15 @@ def energy_outliers(labels: Mapping[str, Label]) -> list[Finding]:
             f"{energy:.3f} eV/atom lies {off:+.3f} from what its composition lets expect (robust "
             f"sigma {sigma:.3f})",
         )
-        for key, energy, off in zip(keys, energies, residual - centre, strict=True)
-        if abs(off) > limit
+        for key, energy, off, work in zip(keys, energies, residual - centre, strained, strict=True)
+        if off < -limit or off > max(limit, work)
     ]
+
+
+def _largest_stress(atoms: Atoms) -> float:
+    """Return the largest component of the labelled stress in eV/angstrom^3, 0 without one."""
+    stress = atoms.calc.results.get("stress")
+    return 0.0 if stress is None else float(np.abs(stress).max())
 
 
 def robust_fit(matrix: Array, values: Array, rounds: int = 50) -> Array:

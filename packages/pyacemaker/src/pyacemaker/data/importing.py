@@ -96,7 +96,7 @@ def import_file(
         Take what the checks find odd as well; it is remarked.
     restore
         Bring labels that `pyacemaker data export` wrote back under their own settings; each
-        must have the key it was exported with.
+        must have the key it was exported with, and none is set aside for being odd.
     dry_run
         Store nothing.
 
@@ -132,7 +132,7 @@ def import_file(
     if plan.read == 0:
         raise DataError(f"{path} holds no structures")
     _demand_stress_convention(plan.labels, path)
-    remarks = _sift(plan, keep_outliers)
+    remarks = _sift(plan, keep_outliers or restore)  # a restored label is known by its key
     if not dry_run:
         for label in plan.labels.values():
             store.put(label)

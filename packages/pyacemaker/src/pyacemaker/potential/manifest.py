@@ -68,6 +68,8 @@ class Manifest(BaseModel):
             raise PotentialError(
                 f"{path} is missing: not a potential, or not a whole one"
             ) from None
+        except NotADirectoryError:
+            raise PotentialError(f"{path.parent} is a file; name the potential's folder") from None
         except OSError as error:
             raise PotentialError(f"{path} cannot be read: {error.strerror}") from None
         except ValidationError as error:

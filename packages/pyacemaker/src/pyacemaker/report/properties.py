@@ -22,10 +22,10 @@ def equation_of_state(check: CheckEntry) -> Drawn:
 
     Every curve is drawn from its own lowest energy, so that only shapes are compared.
     """
-    volumes = pick(check.series, "volume", without=("fit", "scan", "ref", "dft"))
+    volumes = pick(check.series, "volume", without=("fit", "scan", "ref", "dft", "ratio"))
     energies = pick(check.series, "energ", without=("fit", "scan", "ref", "dft"))
-    if volumes is None or energies is None:
-        return None
+    if volumes is None or energies is None or len(volumes[1]) != len(energies[1]):
+        return None  # a trajectory's, whose samples do not belong together
     points = _finite(volumes[1], energies[1])
     if not points:
         return None

@@ -131,10 +131,15 @@ class ConsistencyCheck:
             "virial_eV_per_atom": claimed["virial"],
         }
         reason = "; ".join(complaints) or (
-            f"forces and stress are the slopes of the energy to {100 * force.error:.2g} % and "
-            f"{100 * virial_error.error:.2g} % ({100 * tolerance:g} % allowed)"
+            f"forces and stress are the slopes of the energy to {_percent(force.error)} and "
+            f"{_percent(virial_error.error)} ({100 * tolerance:g} % allowed)"
         )
         return CheckResult(self.name, not complaints, reason, numbers, series)
+
+
+def _percent(share: float) -> str:
+    """Return a share in per cent; below the floor of finite differences it is not told as 0."""
+    return f"{100 * share:.2g} %" if share >= 1e-4 else "below 0.01 %"
 
 
 @dataclass(frozen=True)

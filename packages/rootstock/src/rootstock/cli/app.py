@@ -35,7 +35,8 @@ from rootstock.cli.words import (
 from rootstock.root.errors import BuildError, RootError
 
 app = typer.Typer(
-    help="Any interatomic potential, in an environment of its own, as one ASE calculator.",
+    help="Any interatomic potential, in an environment of its own, as one ASE calculator.\n\n"
+    "Begin with `rootstock init -r models`, then `rootstock list` and `rootstock build NAME`.",
     epilog=EXIT_CODES_HELP,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -105,6 +106,8 @@ def build(
 
     The test compares forces and stress with finite differences of the energy. Until it has
     passed, and if it fails, what was built before stays in use.
+
+    rootstock build chgnet sevennet --root models
     """
     from rootstock.build.build import BuildOptions  # noqa: PLC0415
     from rootstock.build.build import build as build_one  # noqa: PLC0415
@@ -175,14 +178,18 @@ def status(
 @app.command()
 def add(
     file: Annotated[
-        str, typer.Argument(help="Your environment file, or the name of a shipped one.")
+        str,
+        typer.Argument(help="Your environment file, or the name of a shipped one.", metavar="FILE"),
     ],
     root: RootOption = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of a file of that name.")
     ] = False,
 ) -> None:
-    """Add an environment file to the root; it is judged without being run."""
+    """Add an environment file to the root; it is judged without being run.
+
+    rootstock add mymodel.py --root models
+    """
     from rootstock.build.requirements import check_requirements  # noqa: PLC0415
     from rootstock.root.layout import environment_name, short_name  # noqa: PLC0415
     from rootstock.root.shipped import shipped_source  # noqa: PLC0415
@@ -212,7 +219,9 @@ def add(
 
 @app.command()
 def remove(
-    name: Annotated[str, typer.Argument(help="A model, or an environment with all its models.")],
+    name: Annotated[
+        str, typer.Argument(help="A model, or an environment with all its models.", metavar="NAME")
+    ],
     root: RootOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:

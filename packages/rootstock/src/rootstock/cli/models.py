@@ -24,9 +24,12 @@ from rootstock.root.errors import BuildError, RootError
 
 def register(
     model: Annotated[
-        str, typer.Argument(help="An environment's name and one of yours: mace-mine.")
+        str,
+        typer.Argument(help="An environment's name and one of yours: mace-mine.", metavar="MODEL"),
     ],
-    path: Annotated[Path, typer.Argument(help="Weights: a file, or a potential's folder.")],
+    path: Annotated[
+        Path, typer.Argument(help="Weights: a file, or a potential's folder.", metavar="PATH")
+    ],
     root: RootOption = None,
     elements: Annotated[
         str, typer.Option(help="Elements it knows, with commas, where it does not tell.")
@@ -41,7 +44,10 @@ def register(
     ] = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Copy weights into the root under a model's name, with checksums, and test them."""
+    """Copy weights into the root under a model's name, with checksums, and test them.
+
+    rootstock register mace-mine weights.model --elements Cu,Au --root models
+    """
     from rootstock.build.register import register as register_one  # noqa: PLC0415
 
     layout = opened(root)
@@ -60,7 +66,7 @@ def register(
 
 def verify(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Models; all by default.", metavar="[MODEL]...")
+        list[str] | None, typer.Argument(help="Models; all by default.", metavar="MODEL")
     ] = None,
     root: RootOption = None,
     cluster: ClusterOption = None,
@@ -70,6 +76,7 @@ def verify(
     ] = False,
     option: OptionList = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Compare checksums and run the smoke test again; a read-only root is verified as well."""
     from dataclasses import asdict  # noqa: PLC0415
@@ -79,7 +86,7 @@ def verify(
     layout = opened(root, cluster)
     found = []
     try:
-        with progress(quiet=as_json) as say:
+        with progress(quiet=as_json or quiet) as say:
             for verdict in verify_models(
                 layout, tuple(models or ()), device, say, checksums_only=checksums,
                 setup_options=setup_options(option),
@@ -120,6 +127,8 @@ def serve(
     """Run a model for a server that speaks the i-PI protocol (i-PI, ASE, LAMMPS drivers).
 
     The plain protocol tells positions and cell, and no species: name a --template for it.
+
+    rootstock serve emt localhost:31415 --template start.xyz
     """
     from rootstock.cli.serving import serve_model  # noqa: PLC0415
     from rootstock.root.shipped import BUILT_IN  # noqa: PLC0415
@@ -142,6 +151,7 @@ def benchmark(
     elements: Annotated[str, typer.Option(help="Elements of the crystal, with commas.")] = "",
     option: OptionList = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Time calls of a model: in its environment, and from here through the calculator."""
     from rootstock.cli.timing import benchmark_model, print_timings  # noqa: PLC0415
@@ -156,7 +166,7 @@ def benchmark(
     folder = Path() if model in BUILT_IN else chosen_root(root, cluster)
     symbols = [part.strip() for part in elements.split(",") if part.strip()]
     try:
-        with progress(quiet=as_json) as say:
+        with progress(quiet=as_json or quiet) as say:
             found = benchmark_model(
                 folder, model, device, sizes, repeats, symbols, setup_options(option), say
             )

@@ -29,7 +29,6 @@ OptionList = Annotated[
     list[str] | None,
     typer.Option(
         "--option",
-        "-o",
         help="NAME=VALUE for the environment's setup; JSON values are understood.",
     ),
 ]
