@@ -204,12 +204,12 @@ def interval(values: Sequence[float]) -> dict[str, float]:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return errors, cost and paired ratios to `fixed` of every arm."""
+    """Return errors, cost and paired ratios to `fixed` and `fixed-50` of every arm."""
     by = {(row["arm"], row["seed"]): row for row in rows}
     seeds = sorted({row["seed"] for row in rows})
     found: dict[str, Any] = {}
     for arm in dict.fromkeys(row["arm"] for row in rows):
-        mine, fixed = ([by[a, seed] for seed in seeds] for a in (arm, "fixed"))
+        mine, fixed, half = ([by[a, seed] for seed in seeds] for a in (arm, "fixed", "fixed-50"))
         found[arm] = {
             "force_rmse_meV_per_A": interval([1e3 * r["force_rmse_eV_per_A"] for r in mine]),
             "energy_rmse_meV_per_atom": interval(
@@ -220,12 +220,15 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 a["parameter_samples"] / b["parameter_samples"]
                 for a, b in zip(mine, fixed, strict=True)
             ),
-            "force_rmse_of_fixed": interval(
-                [
-                    a["force_rmse_eV_per_A"] / b["force_rmse_eV_per_A"]
-                    for a, b in zip(mine, fixed, strict=True)
-                ]
-            ),
+            **{
+                f"force_rmse_of_{name}": interval(
+                    [
+                        a["force_rmse_eV_per_A"] / b["force_rmse_eV_per_A"]
+                        for a, b in zip(mine, other, strict=True)
+                    ]
+                )
+                for name, other in (("fixed", fixed), ("fixed_50", half))
+            },
         }
     return found
 
