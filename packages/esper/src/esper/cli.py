@@ -24,6 +24,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 training failed; 2 bad usage, or a configuration or data set "
     "that is refused; 130 interrupted (run again to go on).",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

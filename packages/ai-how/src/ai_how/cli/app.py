@@ -25,7 +25,7 @@ app = typer.Typer(
     "Begin with `ai-how init lab.yaml`, then `ai-how up lab.yaml`.",
     epilog=EXIT_CODES_HELP,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -39,7 +39,7 @@ app = typer.Typer(
     "Begin with `pyacemaker init -e Si`, then `pyacemaker run config.yaml`.",
     epilog=EXIT_CODES_HELP,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
