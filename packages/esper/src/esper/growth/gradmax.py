@@ -77,7 +77,8 @@ def _check(statistics: Statistics) -> None:
     inner = first.get_parameter("weight").detach()
     bias = inner.new_full((1,), 0.0 if first.bias is None else _BIAS)
     at_start = statistics.respond(inner.new_zeros(1, *inner.shape[1:]), bias).requires_grad_()
-    out = statistics.activation(at_start)
+    # A copy, for PyTorch's counter of operations can't follow a leaf into a module.
+    out = statistics.activation(at_start.clone())
     if float(out.detach().abs().max()) > 2 * _BIAS:
         raise ValueError(
             "gradmax needs an activation that is 0 at 0, or the function changes; use net2wider"
