@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -207,8 +208,9 @@ def _walk(
     if neb:
         _add_neb(summary, result.states, landscape)
     name = "halted.extxyz" if result.status == "halted" else "current.extxyz"
-    with (workdir / name).open("w") as stream:
-        write_extxyz(stream, [result.frame])
+    frame = io.StringIO()
+    write_extxyz(frame, [result.frame])
+    write_whole(workdir / name, frame.getvalue())
     write_whole(workdir / "kmc.json", json.dumps(summary, indent=1))
     if as_json:
         typer.echo(json.dumps(summary))

@@ -187,6 +187,11 @@ def test_what_cannot_be_walked_is_refused(slab: Slab, walked: Walked, tmp_path: 
     assert "no way out of state 0 was found in 1 searches" in lost.message
     with pytest.raises(TableError, match="holds another walk"):
         walked(slab("Al", (2, 2, 3)), tmp_path / "lost", **quick)
+    foreign = small.copy()
+    foreign.symbols[-1] = "Si"
+    with pytest.raises(DynamicsError, match="cannot evaluate the structure"):
+        walked(foreign, tmp_path / "mended", **quick)
+    assert walked(small, tmp_path / "mended", **quick).status == "failed"  # begun anew there
 
 
 def test_a_damaged_table_is_named(slab: Slab, walked: Walked, tmp_path: Path) -> None:

@@ -125,7 +125,8 @@ def _prepared_table(request: KMCRequest, workdir: Path) -> Path:
         with StateTable(path) as table:
             if table.fact("digest") == digest:
                 return path
-            if table.fact("digest") is not None and request.table is None:
+            # one that never came to its first state holds nothing to lose
+            if request.table is None and table.states():
                 raise TableError(
                     f"{path} holds another walk (its structure, potential, settings or seed "
                     "differ): name another folder, or remove it"
