@@ -55,6 +55,10 @@ def test_refusals_exit_2_with_one_line(tmp_path: Path) -> None:
     config.write_text("trainin: {}")
     assert runner.invoke(app, ["train", str(config)]).exit_code == 2
     assert runner.invoke(app, ["report", str(tmp_path)]).exit_code == 2
+    config.write_text("data: {source: digits}\nnetwork: {kind: mlp, widths: [8]}\n")
+    done = runner.invoke(app, ["train", str(config), "--workdir", str(config)])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "is a file; name a work directory" in done.stderr
     assert runner.invoke(app, ["runs", str(tmp_path)]).exit_code == 0
     (tmp_path / "history.json").write_text("{}")
     assert "not a training's history" in runner.invoke(app, ["report", str(tmp_path)]).stderr

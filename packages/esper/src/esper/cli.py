@@ -73,6 +73,8 @@ def train(
     from esper.urza.database import LibraryError  # noqa: PLC0415
 
     where = workdir or Path(config.stem)
+    if where.exists() and not where.is_dir():
+        raise refuse(f"{where} is a file; name a work directory with --workdir")
     try:
         with Progress(
             TextColumn("epoch {task.completed}/{task.total}"),

@@ -15,11 +15,12 @@ from esper.files import write_whole
 
 _COLOURS = {"train_loss": "#0072B2", "validation_loss": "#D55E00"}
 
-_TELEMETRY = {
-    "rms": "Size of what each site puts out (root mean square)",
-    "dead": "Share of a site's features that are nowhere above zero",
-    "gradient": "Gradient of a site's weights, relative to the weights",
+_TELEMETRY = {  # the heading, and the axis
+    "rms": ("Size of what each site puts out", "root mean square"),
+    "dead": ("Share of a site's features that are nowhere above zero", "share"),
+    "gradient": ("Gradient of a site's weights, relative to the weights", "gradient / weights"),
 }
+_PLOT = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 
 
 class ReportError(ValueError):
@@ -54,8 +55,8 @@ def render(history: dict[str, Any], name: str) -> str:
         ("Parameters", _parameters(history)),
         ("Cost", _cost(history)),
         *(
-            (title, _sites(history, key, title.lower()))
-            for key, title in _TELEMETRY.items()
+            (title, _sites(history, key, axis))
+            for key, (title, axis) in _TELEMETRY.items()
             if any(key in figures for e in history["epochs"] for figures in _of_sites(e))
         ),
     ]
@@ -79,11 +80,13 @@ def render(history: dict[str, Any], name: str) -> str:
         seeds=history["seeds"],
         config=json.dumps(history["config"], indent=1),
         plotly=Markup(get_plotlyjs()),  # noqa: S704 - the library itself
-        figures=[
-            (title, Markup(figure.to_html(full_html=False, include_plotlyjs=False)))  # noqa: S704
-            for title, figure in figures
-        ],
+        figures=[(title, _drawn(figure)) for title, figure in figures],
     )
+
+
+def _drawn(figure: go.Figure) -> Markup:
+    html = figure.to_html(full_html=False, include_plotlyjs=False, config=_PLOT)
+    return Markup(html)  # noqa: S704 - plotly escapes what it is given
 
 
 def _figure(history: dict[str, Any], y: str) -> go.Figure:
@@ -91,7 +94,8 @@ def _figure(history: dict[str, Any], y: str) -> go.Figure:
     figure.update_layout(
         template="plotly_white",
         height=300,
-        margin={"l": 60, "r": 20, "t": 20, "b": 45},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        margin={"l": 60, "r": 20, "t": 40, "b": 45},
         xaxis_title="epoch",
         yaxis_title=y,
     )
@@ -144,7 +148,7 @@ def _of_sites(epoch: dict[str, Any]) -> list[dict[str, float]]:
 
 
 def _sites(history: dict[str, Any], key: str, y: str) -> go.Figure:
-    figure = _figure(history, y.partition(" (")[0])
+    figure = _figure(history, y)
     names = sorted({site for e in history["epochs"] for site in e.get("sites", {})})
     for site in names:
         rows = [(e["epoch"], e["sites"][site]) for e in history["epochs"] if site in e["sites"]]
