@@ -190,7 +190,7 @@ def interval(values: list[float]) -> dict[str, float]:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return, for every arm, figures and paired differences to `fixed`, `start` and `random`."""
+    """Return, for every arm, figures and paired differences to those it is to be judged by."""
     by = {(row["arm"], row["seed"]): row for row in rows}
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     every = sorted({row["seed"] for row in rows})
@@ -215,8 +215,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
                         for row in mine
                     ]
                 )
-                for other in ("fixed", "start", "random")
-                if other != arm
+                for other in ("fixed", "fixed-60", "start", "random")
+                if other != arm and other in arms
             },
         }
     return found
