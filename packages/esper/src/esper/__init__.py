@@ -15,7 +15,7 @@ __all__ = ["KasminaLayer", "MorphableModel", "__version__", "unwrap", "wrap"]
 def __getattr__(name: str) -> Any:
     """Import torch only when the library is used, so that `esper --help` is quick."""
     if name in __all__:
-        from esper import kasmina  # noqa: PLC0415
+        from esper import kasmina
 
         return getattr(kasmina, name)
     raise AttributeError(f"module 'esper' has no attribute {name!r}")

@@ -57,20 +57,20 @@ def train(
     It can be stopped at any moment, by Ctrl-C or by a crash: the same command goes on from the
     last checkpoint, and ends with the very weights of an undisturbed run.
     """
-    from esper.config import ConfigError, load_config  # noqa: PLC0415 - quick --help
+    from esper.config import ConfigError, load_config
 
     try:
         settings = load_config(config)
     except ConfigError as error:
         raise refuse(str(error)) from error
-    from esper.report.render import write_report  # noqa: PLC0415 - torch only when it is needed
-    from esper.tezzeret.module import KernelError  # noqa: PLC0415
-    from esper.tolaria.data import DataError  # noqa: PLC0415
-    from esper.tolaria.governor import TrainingError  # noqa: PLC0415
-    from esper.tolaria.library import deposit, run_name  # noqa: PLC0415
-    from esper.tolaria.loop import HISTORY  # noqa: PLC0415
-    from esper.tolaria.loop import train as run_training  # noqa: PLC0415
-    from esper.urza.database import LibraryError  # noqa: PLC0415
+    from esper.report.render import write_report
+    from esper.tezzeret.module import KernelError
+    from esper.tolaria.data import DataError
+    from esper.tolaria.governor import TrainingError
+    from esper.tolaria.library import deposit, run_name
+    from esper.tolaria.loop import HISTORY
+    from esper.tolaria.loop import train as run_training
+    from esper.urza.database import LibraryError
 
     where = workdir or Path(config.stem)
     if where.exists() and not where.is_dir():
@@ -176,7 +176,7 @@ def report(
     workdir: Annotated[Path, typer.Argument(help="A training's work directory.", metavar="DIR")],
 ) -> None:
     """Write report.html anew: loss, growth events, lineage, cost."""
-    from esper.report.render import ReportError, write_report  # noqa: PLC0415
+    from esper.report.render import ReportError, write_report
 
     try:
         typer.echo(write_report(workdir))

@@ -26,7 +26,7 @@ from esper.tezzeret.module import (
     weights_from_bytes,
     weights_to_bytes,
 )
-from esper.tezzeret.program import from_json
+from esper.tezzeret.program import bind, from_json
 
 IMAGE = Target(features=12, width=6, axis=1, spatial=2)
 PLACES = {
@@ -107,6 +107,8 @@ def node(name: str, op: str, *inputs: str, **more: Any) -> dict[str, Any]:
         (changed(name="../x"), "key 'name'"),
         (changed(code="import os"), "key 'code'"),
         (changed(nodes=[node("a", "linear", "input", out="99999999*width")]), "pattern"),
+        (changed(nodes=[node("a", "linear", "input", out="width/0")]), "pattern"),
+        (changed(nodes=[node("a", "linear", "input", out=3.0)]), "valid integer"),
         (
             changed(
                 nodes=[
@@ -208,6 +210,28 @@ def test_a_program_that_computes_something_else_is_found() -> None:
         if c.name == "exported"
     ]
     assert not check.passed
+
+
+def test_a_program_gets_its_weights_by_name() -> None:
+    kernel = forge(BUILTIN["gated"], Target(features=6, width=4))
+    program = from_json(kernel.artifacts[PROGRAM])
+    weights = {
+        name: value + 0.1 for name, value in weights_from_bytes(kernel.artifacts[WEIGHTS]).items()
+    }
+    module = from_weights(BUILTIN["gated"], SiteShape(6), 4, weights)
+    backwards = dict(reversed(weights.items()))
+    h = torch.randn(7, 6)
+    assert list(backwards) != list(weights)
+    assert torch.allclose(bind(program, backwards)(h), module(h), atol=1e-6)
+    del backwards[next(iter(backwards))]
+    with pytest.raises(KernelError, match="do not belong to this program"):
+        bind(program, backwards)
+
+
+@pytest.mark.parametrize(("axis", "spatial"), [(-1, 2), (2, 0), (1, 1)])
+def test_a_target_is_the_shape_of_a_site(axis: int, spatial: int) -> None:
+    with pytest.raises(ValueError, match="no site has axis"):
+        Target(features=6, width=4, axis=axis, spatial=spatial)
 
 
 def test_weights_come_back_bit_for_bit_and_nothing_else_does(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ _FROM = {
 def __getattr__(name: str) -> Any:
     """Load on first use: `pyacemaker --help` need not wait for the physics."""
     if name in _FROM:
-        from importlib import import_module  # noqa: PLC0415
+        from importlib import import_module
 
         return getattr(import_module(_FROM[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,7 +22,7 @@ class CorruptFileError(RuntimeError):
 
 def write_structures(path: Path, structures: Sequence[Atoms]) -> str:
     """Write positions, cells, arrays and info (no calculators) and return the file's SHA-256."""
-    from ase.io import jsonio  # noqa: PLC0415
+    from ase.io import jsonio
 
     text = jsonio.encode([_plain(atoms) for atoms in structures])
     write_whole(path, text)
@@ -35,7 +35,7 @@ def read_structures(path: Path, sha256: str | None = None) -> list[Atoms]:
     Raises CorruptFileError if the file is missing, is not JSON of structures, or differs
     from `sha256` where that is given.
     """
-    from ase.io import jsonio  # noqa: PLC0415
+    from ase.io import jsonio
 
     try:
         data = path.read_bytes()

@@ -49,6 +49,6 @@ def __getattr__(name: str) -> Any:
     """Import a public name from where it is defined."""
     if name not in __all__:
         raise AttributeError(f"module 'rootstock' has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415
+    from importlib import import_module
 
     return getattr(import_module(_WHERE.get(name, "rootstock.errors")), name)

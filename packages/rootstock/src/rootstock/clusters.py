@@ -63,7 +63,7 @@ def _read(path: Path) -> dict[str, Path]:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return {}
-    import yaml  # noqa: PLC0415 - most users have no such file, and the calculator no need of it
+    import yaml
 
     try:
         data = yaml.safe_load(text) or {}

@@ -64,7 +64,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a cluster file with every key explained."""
-    from ai_how.config.template import write_template  # noqa: PLC0415 - quick --help
+    from ai_how.config.template import write_template
 
     with refusing():
         write_template(file, name or file.stem, nodes, force=force)
@@ -74,7 +74,7 @@ def init(
 @app.command(rich_help_panel=FILE)
 def validate(file: ClusterYaml, as_json: JsonFlag = False) -> None:
     """Check a cluster file: every mistake with its line, its key and a remedy."""
-    from ai_how.config.load import ConfigError, load_cluster  # noqa: PLC0415
+    from ai_how.config.load import ConfigError, load_cluster
 
     if as_json:
         problems = []
@@ -100,7 +100,7 @@ def plan(
     Conflicts are addresses, bridges and devices used twice, in the file or by another cluster
     of this machine, and more cores or memory than it has. Exit code 2 where there are any.
     """
-    from ai_how.plan.show import as_markdown, as_text  # noqa: PLC0415
+    from ai_how.plan.show import as_markdown, as_text
 
     found = _planned(file)
     if as_json or form is Format.json:
@@ -118,11 +118,11 @@ def render(
     ] = None,
 ) -> None:
     """Write the configuration files that `up` would: slurm.conf and gres.conf."""
-    from ai_how.cluster.state import folder_of  # noqa: PLC0415
-    from ai_how.drivers.nspawn import contents  # noqa: PLC0415
-    from ai_how.drivers.process import rendered  # noqa: PLC0415
-    from ai_how.files import write_whole  # noqa: PLC0415
-    from ai_how.plan.plan import refuse_conflicts  # noqa: PLC0415
+    from ai_how.cluster.state import folder_of
+    from ai_how.drivers.nspawn import contents
+    from ai_how.drivers.process import rendered
+    from ai_how.files import write_whole
+    from ai_how.plan.plan import refuse_conflicts
 
     found = _planned(file)
     with refusing():
@@ -140,16 +140,16 @@ def render(
 @app.command(rich_help_panel=FILE)
 def schema() -> None:
     """Print the JSON schema (draft 2020-12) of a cluster file, for editors."""
-    from ai_how.config.schema import schema_text  # noqa: PLC0415
+    from ai_how.config.schema import schema_text
 
     typer.echo(schema_text(), nl=False)
 
 
 def _planned(file: Path) -> Plan:
-    from ai_how.cluster.lifecycle import claims, host_for  # noqa: PLC0415
-    from ai_how.config.load import load_cluster  # noqa: PLC0415
-    from ai_how.drivers.libvirt.acceleration import why_emulated  # noqa: PLC0415
-    from ai_how.plan.plan import make_plan  # noqa: PLC0415
+    from ai_how.cluster.lifecycle import claims, host_for
+    from ai_how.config.load import load_cluster
+    from ai_how.drivers.libvirt.acceleration import why_emulated
+    from ai_how.plan.plan import make_plan
 
     with refusing():
         read = load_cluster(file)

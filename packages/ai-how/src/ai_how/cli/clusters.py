@@ -44,8 +44,8 @@ def up(cluster: Cluster, as_json: JsonFlag = False, quiet: QuietFlag = False) ->
     It ends with a real job on every idle node. Run it again at any time, after a crash, a
     reboot or a change of the file: it does what is left to do. Running jobs survive.
     """
-    from ai_how.cli.showing import print_status  # noqa: PLC0415 - quick --help
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cli.showing import print_status
+    from ai_how.cluster import lifecycle
 
     with refusing():
         say = tell_apart if as_json and not quiet else Progress(quiet=quiet)
@@ -60,8 +60,8 @@ def up(cluster: Cluster, as_json: JsonFlag = False, quiet: QuietFlag = False) ->
 
 def status(cluster: Cluster, as_json: JsonFlag = False) -> None:
     """Tell how a cluster is; changes nothing. Exit code 1 if it is not as it should be."""
-    from ai_how.cli.showing import print_status  # noqa: PLC0415
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cli.showing import print_status
+    from ai_how.cluster import lifecycle
 
     with refusing():
         found = lifecycle.status(cluster)
@@ -74,8 +74,8 @@ def status(cluster: Cluster, as_json: JsonFlag = False) -> None:
 
 def list_clusters(as_json: JsonFlag = False) -> None:
     """List the clusters of this user on this machine."""
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
-    from ai_how.cluster.state import StateError, known_clusters  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
+    from ai_how.cluster.state import StateError, known_clusters
 
     rows = []
     for name in known_clusters():
@@ -96,8 +96,8 @@ def list_clusters(as_json: JsonFlag = False) -> None:
 
 def start(cluster: Cluster, nodes: Nodes = None, quiet: QuietFlag = False) -> None:
     """Switch nodes on again; without names, the whole cluster as it was."""
-    from ai_how.cli.showing import print_status  # noqa: PLC0415
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cli.showing import print_status
+    from ai_how.cluster import lifecycle
 
     with refusing():
         print_status(lifecycle.start(cluster, nodes or [], Progress(quiet=quiet)))
@@ -108,7 +108,7 @@ def stop(
     nodes: Annotated[list[str], typer.Argument(help="Compute nodes.", metavar="NODE")],
 ) -> None:
     """Switch nodes off; their jobs are requeued. `start` switches them on again."""
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
 
     with refusing():
         lifecycle.stop(cluster, nodes)
@@ -117,7 +117,7 @@ def stop(
 
 def down(cluster: Cluster) -> None:
     """Switch the whole cluster off. Queue and files stay; `up` or `start` goes on."""
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
 
     with refusing():
         lifecycle.down(cluster)
@@ -129,7 +129,7 @@ def destroy(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove a cluster: its jobs, processes and files. The YAML stays."""
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
 
     with refusing():
         name = lifecycle.name_of(cluster)
@@ -148,7 +148,7 @@ def execute(
 
     With the driver `process` a node is this machine, and the command runs here.
     """
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
 
     with refusing():
         _, plan, driver = lifecycle.made(cluster)
@@ -167,7 +167,7 @@ def configure(
 
     `up` does so by itself where the file asks for `services` or another `storage.backend`.
     """
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
 
     with refusing():
         say = tell_apart if as_json and not quiet else Progress(quiet=quiet)
@@ -184,7 +184,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many, from the end.")] = 40,
 ) -> None:
     """Print the last lines of a node's logs."""
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
 
     with refusing():
         _, plan, driver = lifecycle.made(cluster)
@@ -198,7 +198,7 @@ def logs(
 
 def inventory(cluster: Cluster) -> None:
     """Print the nodes as an Ansible inventory (JSON, as of a dynamic inventory script)."""
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
 
     with refusing():
         _, plan, driver = lifecycle.made(cluster)
@@ -207,7 +207,7 @@ def inventory(cluster: Cluster) -> None:
 
 def doctor(as_json: JsonFlag = False) -> None:
     """Say what this machine can do, what it lacks, and what a crash left behind."""
-    from ai_how.cluster.doctor import examine  # noqa: PLC0415
+    from ai_how.cluster.doctor import examine
 
     found = examine()
     if as_json:

@@ -26,8 +26,8 @@ Addresses = Annotated[
 @gpu_app.command("list")
 def list_gpus(sys: Sys = Path("/sys"), as_json: JsonFlag = False) -> None:
     """List the GPUs of this machine, their owners, and what keeps each from being passed on."""
-    from ai_how.gpu.owners import owners  # noqa: PLC0415 - quick --help
-    from ai_how.gpu.sysfs import find_gpus, passthrough_problems  # noqa: PLC0415
+    from ai_how.gpu.owners import owners
+    from ai_how.gpu.sysfs import find_gpus, passthrough_problems
 
     gpus = find_gpus(sys)
     with refusing():
@@ -71,8 +71,8 @@ def allocate(
     `ai-how up` does it for the devices of its file, and `ai-how destroy` takes them back. All
     are given or none, and only those that can be passed through to a node.
     """
-    from ai_how.gpu import owners  # noqa: PLC0415
-    from ai_how.gpu.sysfs import find_gpus, full_address  # noqa: PLC0415
+    from ai_how.gpu import owners
+    from ai_how.gpu.sysfs import find_gpus, full_address
 
     named = [full_address(address) for address in addresses]
     with refusing():
@@ -98,8 +98,8 @@ def release(
     as_json: JsonFlag = False,
 ) -> None:
     """Take GPUs back from a cluster."""
-    from ai_how.gpu import owners  # noqa: PLC0415
-    from ai_how.gpu.sysfs import full_address  # noqa: PLC0415
+    from ai_how.gpu import owners
+    from ai_how.gpu.sysfs import full_address
 
     with refusing():
         if not addresses and cluster is None:
@@ -130,7 +130,7 @@ def plan_mig(
 
     ai-how gpu plan -m h100-80gb 3g.40gb 2g.20gb 1g.10gb 1g.10gb
     """
-    from ai_how.gpu import mig  # noqa: PLC0415
+    from ai_how.gpu import mig
 
     with refusing():
         instances = mig.place(model, profiles)

@@ -33,12 +33,12 @@ def build(
     `up` does so too, if it is not there. It takes some minutes, and is kept in the user's
     cache folder (AI_HOW_CACHE names another).
     """
-    from pathlib import Path  # noqa: PLC0415 - quick --help
+    from pathlib import Path
 
-    from ai_how.config.load import load_cluster  # noqa: PLC0415
-    from ai_how.images.build import ensure  # noqa: PLC0415
-    from ai_how.images.disk import ensure_disk  # noqa: PLC0415
-    from ai_how.images.recipe import recipe  # noqa: PLC0415
+    from ai_how.config.load import load_cluster
+    from ai_how.images.build import ensure
+    from ai_how.images.disk import ensure_disk
+    from ai_how.images.recipe import recipe
 
     with refusing():
         told = load_cluster(Path(file)).global_ if file else None
@@ -64,14 +64,14 @@ def packer(
     Edit layer.sh, run `packer build layer.json` in the folder, and name what comes out as
     `global.disk` of a cluster file (driver libvirt).
     """
-    from pathlib import Path  # noqa: PLC0415 - quick --help
+    from pathlib import Path
 
-    from ai_how.config.load import load_cluster  # noqa: PLC0415
-    from ai_how.drivers.libvirt.acceleration import acceleration  # noqa: PLC0415
-    from ai_how.drivers.libvirt.packer import RESULT, SCRIPT, TEMPLATE, write_layer  # noqa: PLC0415
-    from ai_how.images.build import ensure  # noqa: PLC0415
-    from ai_how.images.disk import ensure_disk  # noqa: PLC0415
-    from ai_how.images.recipe import recipe  # noqa: PLC0415
+    from ai_how.config.load import load_cluster
+    from ai_how.drivers.libvirt.acceleration import acceleration
+    from ai_how.drivers.libvirt.packer import RESULT, SCRIPT, TEMPLATE, write_layer
+    from ai_how.images.build import ensure
+    from ai_how.images.disk import ensure_disk
+    from ai_how.images.recipe import recipe
 
     with refusing():
         extra = load_cluster(Path(file)).global_.packages if file else []
@@ -85,8 +85,8 @@ def packer(
 @image_app.command("list")
 def list_images(as_json: JsonFlag = False) -> None:
     """List the images that are there."""
-    from ai_how.images.disk import disk_damage, find_disk  # noqa: PLC0415
-    from ai_how.images.store import damage, folder_of, images, in_use  # noqa: PLC0415
+    from ai_how.images.disk import disk_damage, find_disk
+    from ai_how.images.store import damage, folder_of, images, in_use
 
     disks = {image.key: find_disk(image.key) for image in images()}
 
@@ -122,7 +122,7 @@ def remove(
     key: Annotated[str, typer.Argument(help="As `ai-how image list` shows it.", metavar="KEY")],
 ) -> None:
     """Remove an image; one that nodes stand on is refused."""
-    from ai_how.images import store  # noqa: PLC0415
+    from ai_how.images import store
 
     with refusing():
         store.remove(key)

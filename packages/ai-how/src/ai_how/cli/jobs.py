@@ -33,9 +33,9 @@ def submit(
 
     Where nodes do not see this folder, the job runs in the shared one, and writes its output there.
     """
-    from ai_how.cluster import lifecycle  # noqa: PLC0415 - quick --help
-    from ai_how.cluster import profile as profiles  # noqa: PLC0415
-    from ai_how.slurm import commands  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
+    from ai_how.cluster import profile as profiles
+    from ai_how.slurm import commands
 
     with refusing():
         _, plan, driver = lifecycle.made(cluster)
@@ -54,9 +54,9 @@ def queue(
     as_json: JsonFlag = False,
 ) -> None:
     """Show the jobs that wait and run."""
-    from ai_how.cli.showing import print_finished, print_queue  # noqa: PLC0415
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
-    from ai_how.slurm import commands  # noqa: PLC0415
+    from ai_how.cli.showing import print_finished, print_queue
+    from ai_how.cluster import lifecycle
+    from ai_how.slurm import commands
 
     with refusing():
         _, plan, driver = lifecycle.made(cluster)
@@ -81,7 +81,7 @@ def env(cluster: Cluster) -> None:
 
     eval "$(ai-how env laptop)"
     """
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
 
     with refusing():
         _, _, driver = lifecycle.made(cluster)
@@ -116,8 +116,8 @@ def profile(
 
     ai-how profile lab --output config.yaml --rootstock ~/.config/rootstock/clusters.yaml
     """
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
-    from ai_how.cluster import profile as profiles  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
+    from ai_how.cluster import profile as profiles
 
     with refusing():
         _, plan, driver = lifecycle.made(cluster)

@@ -47,8 +47,8 @@ def ssh(
     With the driver `process` a node is this machine: the shell is one here, whose SLURM commands
     speak to the cluster.
     """
-    from ai_how.cluster import lifecycle  # noqa: PLC0415 - quick --help
-    from ai_how.drivers.base import DriverError  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
+    from ai_how.drivers.base import DriverError
 
     with refusing():
         cluster, node, command = _parted(words)
@@ -70,11 +70,11 @@ def topology(
     as_json: JsonFlag = False,
 ) -> None:
     """Show what is connected to what: networks, nodes, partitions; with states once it is made."""
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
-    from ai_how.config.load import load_cluster  # noqa: PLC0415
-    from ai_how.plan import topology as drawn  # noqa: PLC0415
-    from ai_how.plan.host import this_host  # noqa: PLC0415
-    from ai_how.plan.plan import make_plan  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
+    from ai_how.config.load import load_cluster
+    from ai_how.plan import topology as drawn
+    from ai_how.plan.host import this_host
+    from ai_how.plan.plan import make_plan
 
     with refusing():
         found = lifecycle.status(cluster)
@@ -117,11 +117,11 @@ def dashboard(
     The same server answers Prometheus at /metrics; --write makes a prometheus.yml that scrapes it
     and Grafana's provisioning. It listens on the loopback interface alone.
     """
-    import webbrowser  # noqa: PLC0415
+    import webbrowser
 
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
-    from ai_how.observe.prometheus import write_files  # noqa: PLC0415
-    from ai_how.observe.serve import Dashboard, Watch  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
+    from ai_how.observe.prometheus import write_files
+    from ai_how.observe.serve import Dashboard, Watch
 
     with refusing():
         state, _, driver = lifecycle.made(cluster)
@@ -148,8 +148,8 @@ def dashboard(
 
 def _parted(words: list[str]) -> tuple[str, str, list[str]]:
     """Return cluster, node and command; the cluster may be left out where it is clear."""
-    from ai_how.cluster import lifecycle  # noqa: PLC0415
-    from ai_how.cluster.state import UnknownNameError, known_clusters  # noqa: PLC0415
+    from ai_how.cluster import lifecycle
+    from ai_how.cluster.state import UnknownNameError, known_clusters
 
     first, *rest = words
     if first in known_clusters() or first.endswith((".yaml", ".yml")):

@@ -32,8 +32,8 @@ def blueprints(
     context.obj = (library, store)
     if context.invoked_subcommand is not None:
         return
-    from esper.tezzeret.builtin import BUILTIN  # noqa: PLC0415
-    from esper.tezzeret.ir import blueprint_id  # noqa: PLC0415
+    from esper.tezzeret.builtin import BUILTIN
+    from esper.tezzeret.ir import blueprint_id
 
     with open_library(library, store) as opened:
         found = opened.blueprints()
@@ -67,7 +67,7 @@ def add_blueprint(
     as_json: JsonFlag = False,
 ) -> None:
     """Check a blueprint and keep it in the library."""
-    from esper.tezzeret.ir import load_blueprint  # noqa: PLC0415
+    from esper.tezzeret.ir import load_blueprint
 
     with open_library(*context.obj) as opened:
         record = opened.add_blueprint(load_blueprint(file), parent)

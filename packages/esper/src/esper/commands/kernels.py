@@ -54,7 +54,7 @@ def kernels(
     context.obj = (library, store)
     if context.invoked_subcommand is not None:
         return
-    from esper.urza.records import KernelQuery  # noqa: PLC0415
+    from esper.urza.records import KernelQuery
 
     query = KernelQuery(
         blueprint=blueprint,
@@ -128,8 +128,8 @@ def forge(
     """
     if (blueprint is None) is not jobs:
         raise refuse("name a BLUEPRINT, or --jobs")
-    from esper.tezzeret.forge import Target  # noqa: PLC0415
-    from esper.urza.jobs import work_once  # noqa: PLC0415
+    from esper.tezzeret.forge import Target
+    from esper.urza.jobs import work_once
 
     made: list[KernelRecord] = []
     with open_library(library, store) as opened:

@@ -36,9 +36,9 @@ StoreOption = Annotated[
 @contextlib.contextmanager
 def open_library(url: str | None, store: str | None) -> Iterator[Library]:
     """Open a library; what it cannot do ends the command with one line."""
-    from esper.tezzeret.ir import BlueprintError  # noqa: PLC0415 - torch only when it is needed
-    from esper.tezzeret.module import KernelError  # noqa: PLC0415
-    from esper.urza.library import Library, LibraryError, NotThereError  # noqa: PLC0415
+    from esper.tezzeret.ir import BlueprintError
+    from esper.tezzeret.module import KernelError
+    from esper.urza.library import Library, LibraryError, NotThereError
 
     try:
         yield Library.open(url, store)
@@ -50,8 +50,8 @@ def open_library(url: str | None, store: str | None) -> Iterator[Library]:
 
 def find_blueprint(library: Library, which: str) -> BlueprintRecord:
     """Return a blueprint of the library; one that comes with esper is put there first."""
-    from esper.tezzeret.builtin import BUILTIN  # noqa: PLC0415
-    from esper.urza.library import NotThereError  # noqa: PLC0415
+    from esper.tezzeret.builtin import BUILTIN
+    from esper.urza.library import NotThereError
 
     try:
         return library.blueprint(which)

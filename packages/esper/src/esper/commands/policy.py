@@ -36,10 +36,10 @@ def learn(
 
     Record with `growth.chooser: random`: a graph network learns only from choices by chance.
     """
-    from esper.tamiyo.bandit import Bandit  # noqa: PLC0415 - torch only when it is needed
-    from esper.tamiyo.decisions import recorded  # noqa: PLC0415
-    from esper.tamiyo.graph import GraphPolicy, train_ppo  # noqa: PLC0415
-    from esper.tamiyo.policy import Policy, save_policy  # noqa: PLC0415
+    from esper.tamiyo.bandit import Bandit
+    from esper.tamiyo.decisions import recorded
+    from esper.tamiyo.graph import GraphPolicy, train_ppo
+    from esper.tamiyo.policy import Policy, save_policy
 
     episodes = recorded(folder)
     if kind == "gnn":
@@ -71,17 +71,17 @@ def gate(
 
     The three differ in nothing but who chooses. Exits 1 if the policy does not beat both.
     """
-    from esper.config import ConfigError, load_config  # noqa: PLC0415 - quick --help
+    from esper.config import ConfigError, load_config
 
     try:
         settings = load_config(config)
     except ConfigError as error:
         raise refuse(str(error)) from error
-    from esper.tamiyo.gate import judge  # noqa: PLC0415 - torch only when it is needed
-    from esper.tamiyo.policy import PolicyError, load_policy, save_policy  # noqa: PLC0415
-    from esper.tolaria.data import DataError, load  # noqa: PLC0415
-    from esper.tolaria.governor import TrainingError  # noqa: PLC0415
-    from esper.tolaria.loop import result, train  # noqa: PLC0415
+    from esper.tamiyo.gate import judge
+    from esper.tamiyo.policy import PolicyError, load_policy, save_policy
+    from esper.tolaria.data import DataError, load
+    from esper.tolaria.governor import TrainingError
+    from esper.tolaria.loop import result, train
 
     if settings.growth.kind != "seeds":
         raise refuse(f"{config}: key 'growth.kind': a policy chooses among seeds; write seeds")
@@ -111,7 +111,7 @@ def gate(
 @policy_app.command()
 def show(policy: PolicyFile, as_json: JsonFlag = False) -> None:
     """Say what a policy is, how much it learnt from, and what came out at its gate."""
-    from esper.tamiyo.policy import PolicyError, load_policy  # noqa: PLC0415
+    from esper.tamiyo.policy import PolicyError, load_policy
 
     try:
         found = load_policy(policy)

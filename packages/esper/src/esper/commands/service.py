@@ -34,9 +34,9 @@ def serve(
     The calls are described by the service itself, at /openapi.json.
     """
     try:
-        import uvicorn  # noqa: PLC0415
+        import uvicorn
 
-        from esper.urza.service import is_private, make_app  # noqa: PLC0415
+        from esper.urza.service import is_private, make_app
     except ImportError:
         raise refuse("serving needs `pip install pyacemaker-esper[services]`") from None
     token = os.environ.get("ESPER_TOKEN") or None
@@ -74,8 +74,8 @@ def _family(host: str) -> socket.AddressFamily:
 @library_app.command()
 def upgrade(library: LibraryOption = None) -> None:
     """Bring the tables of a library up to date with this version of esper."""
-    from esper.urza import schema  # noqa: PLC0415
-    from esper.urza.database import LibraryError, connect, data_folder, told  # noqa: PLC0415
+    from esper.urza import schema
+    from esper.urza.database import LibraryError, connect, data_folder, told
 
     url = library or os.environ.get("ESPER_LIBRARY") or str(data_folder() / "library.db")
     try:
@@ -98,8 +98,8 @@ def events(
     ] = False,
 ) -> None:
     """Print what was told on a bus, one JSON object a line; nobody's reading is disturbed."""
-    from esper.oona.base import BusError  # noqa: PLC0415
-    from esper.oona.open import open_bus  # noqa: PLC0415
+    from esper.oona.base import BusError
+    from esper.oona.open import open_bus
 
     try:
         opened = open_bus(bus)

@@ -20,7 +20,7 @@ def open_bus(url: str) -> Bus:
     if scheme not in {"redis", "rediss", "unix"}:
         raise BusError(f"no bus {url!r}; use memory: or redis://HOST:PORT")
     try:
-        from esper.oona.redis import RedisBus  # noqa: PLC0415 - only those with Redis have it
+        from esper.oona.redis import RedisBus
     except ImportError:
         raise BusError("Redis needs `pip install pyacemaker-esper[services]`") from None
     return RedisBus(url)

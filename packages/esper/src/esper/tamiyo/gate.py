@@ -58,7 +58,7 @@ def judge(accuracies: Mapping[str, Mapping[int, float]], task: str = "") -> Gate
 
     Raises ValueError if the seeds are not the same, or fewer than two.
     """
-    from scipy.stats import t as student  # noqa: PLC0415 - a second to import, and used here alone
+    from scipy.stats import t as student
 
     mine = accuracies["policy"]
     found = []

@@ -51,7 +51,7 @@ def load(config: DataConfig, folder: Path, seed: int) -> DataSet:
     """
     rng = np.random.default_rng(seed)
     if config.source == "digits":
-        from sklearn.datasets import load_digits  # noqa: PLC0415
+        from sklearn.datasets import load_digits
 
         images, labels = load_digits(return_X_y=True)
         x = torch.from_numpy((images / 16.0).astype(np.float32)).reshape(-1, 1, 8, 8)

@@ -74,7 +74,7 @@ def _thaw(path: Path) -> dict[str, Blueprint]:
 def _look_up(config: Config, name: str) -> Blueprint:
     if name in BUILTIN:
         return BUILTIN[name]
-    from esper.urza.library import LibraryError  # noqa: PLC0415 - a database only where it is used
+    from esper.urza.library import LibraryError
 
     try:
         return open_library(config).blueprint(name).ir
@@ -86,7 +86,7 @@ def _look_up(config: Config, name: str) -> Blueprint:
 
 def open_library(config: Config) -> Library:
     """Open the library of a training. Raises LibraryError."""
-    from esper.urza.library import Library  # noqa: PLC0415
+    from esper.urza.library import Library
 
     return Library.open(config.library.url or None, config.library.store or None)
 

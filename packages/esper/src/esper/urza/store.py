@@ -119,7 +119,7 @@ class RemoteStore:
 
 def _s3_options() -> dict[str, Any]:
     try:
-        from obstore.fsspec import register  # noqa: PLC0415 - only those with S3 have it
+        from obstore.fsspec import register
     except ImportError:
         raise StoreError("S3 needs `pip install pyacemaker-esper[services]`") from None
     register("s3")

@@ -106,7 +106,7 @@ def processes_of(
     barrier; of all these the lowest, at most `kmc.barriers_checked`, and no more than
     `most_labels` structures.
     """
-    from pyacemaker.dynamics.kmc.search import is_relevant  # noqa: PLC0415
+    from pyacemaker.dynamics.kmc.search import is_relevant
 
     settings = campaign.settings.kmc
     if settings is None:
@@ -149,7 +149,7 @@ def processes_of(
 
 def _moved(state: State, moved: np.ndarray | None, group: str, place: str) -> Atoms:
     """Return a structure of a state, without constraints; what was held is in its provenance."""
-    from pyacemaker.dynamics.kmc.geometry import free_atoms  # noqa: PLC0415
+    from pyacemaker.dynamics.kmc.geometry import free_atoms
 
     atoms: Atoms = state.atoms.copy()
     atoms.set_constraint()

@@ -99,7 +99,7 @@ def report_from(workdir: Path) -> Path:
 
 def _write(workdir: Path, data: ReportData) -> Path:
     """Write the report, and beside it how far gamma can be believed, as plain data."""
-    from pyacemaker.report.render import write_report as write_report_file  # noqa: PLC0415
+    from pyacemaker.report.render import write_report as write_report_file
 
     for check in reversed(data.checks):
         if "uncertainty" in check.series:
@@ -124,7 +124,7 @@ def finish(campaign: Campaign, outcome: Outcome) -> None:
 
 def write_dataset(campaign: Campaign) -> Path:
     """Write every label as extended XYZ, with its side of the split as `split`."""
-    from ase.io.extxyz import write_extxyz  # noqa: PLC0415, needed once
+    from ase.io.extxyz import write_extxyz
 
     found = entries(campaign.state)
     labels = read_labels(found, campaign.store, campaign.state)

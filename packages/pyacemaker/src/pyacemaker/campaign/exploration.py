@@ -38,7 +38,7 @@ def explore(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str,
     journal = campaign.journal
 
     def work(rng: np.random.Generator) -> dict[str, Any]:
-        from pyacemaker.generator.cold_start import cold_start  # noqa: PLC0415
+        from pyacemaker.generator.cold_start import cold_start
 
         required: list[Atoms] = []
         source, role = "halts", TRAIN
@@ -80,7 +80,7 @@ def explore(campaign: Campaign, iteration: int, prepared: Prepared) -> dict[str,
 
 def _round_halts(campaign: Campaign, iteration: int, rng: np.random.Generator) -> list[Atoms]:
     """Return candidates round every frame at which a run of the last iteration ended early."""
-    from pyacemaker.generator.local import local_candidates  # noqa: PLC0415
+    from pyacemaker.generator.local import local_candidates
 
     halts = explorers.halted_frames(campaign, iteration - 1)
     pool: list[Atoms] = []
@@ -99,7 +99,7 @@ def _round_barriers(
     campaign: Campaign, iteration: int, rng: np.random.Generator
 ) -> tuple[list[Atoms], list[Atoms]]:
     """Return what lies on the way over barriers that were wrong, and candidates round the top."""
-    from pyacemaker.generator.local import local_candidates  # noqa: PLC0415
+    from pyacemaker.generator.local import local_candidates
 
     saddles, way = barriers.wrong_saddles(campaign, iteration - 1)
     pool: list[Atoms] = []
@@ -119,7 +119,7 @@ def _by_foundation_models(
     campaign: Campaign, prepared: Prepared, rng: np.random.Generator
 ) -> list[Atoms]:
     """Return frames of trajectories with a foundation model; with two, the disputed half."""
-    from pyacemaker.generator.foundation import disagreement, foundation_frames, most_disputed  # noqa: PLC0415
+    from pyacemaker.generator.foundation import disagreement, foundation_frames, most_disputed
 
     settings = campaign.settings
     if not settings.generator.foundation:

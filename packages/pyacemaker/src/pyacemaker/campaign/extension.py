@@ -54,7 +54,7 @@ def extend(
 
 
 def _decide(campaign: Campaign, iteration: int, prepared: Prepared) -> Decision:
-    from pyacemaker.generator.volumes import is_metal  # noqa: PLC0415
+    from pyacemaker.generator.volumes import is_metal
 
     settings = campaign.settings
     metals = all(is_metal(element) for element in settings.elements)
@@ -118,7 +118,7 @@ def _explore(
     decision: Decision,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    from pyacemaker.dynamics.swap import SwapMonteCarlo  # noqa: PLC0415
+    from pyacemaker.dynamics.swap import SwapMonteCarlo
 
     crystal = simulation.crystal(campaign, prepared, fit)
     chosen: list[Exploration] = []
@@ -198,8 +198,8 @@ def _start(
     rng: np.random.Generator,
 ) -> Atoms | None:
     """Return the cell an exploration begins from: where it halted before, or a new one."""
-    from pyacemaker.generator.defects import surfaces  # noqa: PLC0415
-    from pyacemaker.generator.distort import deformed  # noqa: PLC0415
+    from pyacemaker.generator.defects import surfaces
+    from pyacemaker.generator.distort import deformed
 
     if (frame := _halted_before(campaign, iteration, what.kind)) is not None:
         return frame
@@ -242,8 +242,8 @@ def _other_composition(
     rng: np.random.Generator,
 ) -> Atoms:
     """Return another compound among the stable phases, else the lattice with its atoms mixed."""
-    from pyacemaker.generator.distort import supercell  # noqa: PLC0415
-    from pyacemaker.validator.relax import relax  # noqa: PLC0415
+    from pyacemaker.generator.distort import supercell
+    from pyacemaker.validator.relax import relax
 
     for phase in prepared.phases[1:]:
         if len(set(phase.get_chemical_symbols())) > 1:

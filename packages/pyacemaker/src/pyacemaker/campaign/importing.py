@@ -63,7 +63,7 @@ def take_imported(campaign: Campaign, prepared: Prepared) -> None:
 
 
 def _usable(campaign: Campaign, names: Sequence[str]) -> dict[str, Label]:
-    from pyacemaker.data.importing import imported_labels  # noqa: PLC0415
+    from pyacemaker.data.importing import imported_labels
 
     elements = set(campaign.settings.elements)
     labels = imported_labels(campaign.store, names)

@@ -79,7 +79,7 @@ def judge(
     campaign: Campaign, iteration: int, step: str, prepared: Prepared, fit: dict[str, Any]
 ) -> dict[str, Any]:
     """Run every gate on a fit, and return the verdict; `step` is the one that is running."""
-    from pyacemaker.validator.run import run_checks  # noqa: PLC0415
+    from pyacemaker.validator.run import run_checks
 
     journal = campaign.journal
     dataset = load(campaign.state, campaign.store, campaign.settings.seed)
@@ -99,7 +99,7 @@ def judge(
 
 def _on_phase(campaign: Campaign, calculator: Calculator, phase: Atoms) -> list[CheckResult]:
     """Put another stable phase through the gates of physics; their names say which phase."""
-    from pyacemaker.validator.run import run_checks  # noqa: PLC0415
+    from pyacemaker.validator.run import run_checks
 
     gates = [check for check in campaign.parts.checks if check.name in PROPERTY_GATES]
     if not gates:

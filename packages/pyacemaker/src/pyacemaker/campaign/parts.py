@@ -89,7 +89,7 @@ class ConfiguredParts:
         self, settings: GeneratorSettings
     ) -> AbstractContextManager[Sequence[Calculator]]:
         """Start the foundation models that `settings` name."""
-        from pyacemaker.parts.foundation_models import foundation_models  # noqa: PLC0415
+        from pyacemaker.parts.foundation_models import foundation_models
 
         return foundation_models(settings)
 
@@ -119,27 +119,27 @@ class ConfiguredParts:
     @cached_property
     def kmc(self) -> KMCEngine:
         """Of `dynamics`, where it walks."""
-        from pyacemaker.dynamics.kmc.choose import make_kmc  # noqa: PLC0415
+        from pyacemaker.dynamics.kmc.choose import make_kmc
 
         return make_kmc(self._settings.kmc)
 
     @cached_property
     def checks(self) -> Sequence[Check]:
         """Of `validation`."""
-        from pyacemaker.validator.run import make_checks  # noqa: PLC0415
+        from pyacemaker.validator.run import make_checks
 
         return make_checks(self._settings.validation)
 
     @cached_property
     def test_check(self) -> Check:
         """Of `validation`."""
-        from pyacemaker.validator.test_error import TestErrorCheck  # noqa: PLC0415
+        from pyacemaker.validator.test_error import TestErrorCheck
 
         return TestErrorCheck(self._settings.validation)
 
     def executor(self, workers: int, workdir: Path) -> Executor:
         """Of `execution`."""
-        from pyacemaker.execution.choose import make_executor  # noqa: PLC0415
+        from pyacemaker.execution.choose import make_executor
 
         return make_executor(self._settings.execution, workers, workdir)
 
@@ -150,10 +150,10 @@ def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None
     Raises OracleError, DynamicsError, TrainerError or PartError, with the remedy, where a part
     cannot be had.
     """
-    from pyacemaker.oracle.ase_oracle import ASEOracle  # noqa: PLC0415
-    from pyacemaker.oracle.espresso.oracle import EspressoOracle  # noqa: PLC0415
-    from pyacemaker.oracle.rootstock_oracle import RootstockOracle  # noqa: PLC0415
-    from pyacemaker.parts.foundation_models import check_models  # noqa: PLC0415
+    from pyacemaker.oracle.ase_oracle import ASEOracle
+    from pyacemaker.oracle.espresso.oracle import EspressoOracle
+    from pyacemaker.oracle.rootstock_oracle import RootstockOracle
+    from pyacemaker.parts.foundation_models import check_models
 
     oracle = make_oracle(settings.oracle)
     if isinstance(oracle, EspressoOracle):
@@ -171,8 +171,8 @@ def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None
 
 
 def _make_selector(settings: CampaignSettings, workdir: Path | None) -> Selector:
-    from pyacemaker.selection.committee import CommitteeSelector  # noqa: PLC0415
-    from pyacemaker.selection.maxvol import MaxVolSelector, RandomSelector  # noqa: PLC0415
+    from pyacemaker.selection.committee import CommitteeSelector
+    from pyacemaker.selection.maxvol import MaxVolSelector, RandomSelector
 
     if settings.selection.selection == "random":
         return RandomSelector.for_elements(settings.elements, settings.trainer)
@@ -191,29 +191,29 @@ def _make_selector(settings: CampaignSettings, workdir: Path | None) -> Selector
 
 def _make_trainer(settings: CampaignSettings, say: Say, workdir: Path | None) -> Trainer:
     if settings.trainer.backend == "imported":
-        from pyacemaker.trainer.imported import ImportedTrainer  # noqa: PLC0415
+        from pyacemaker.trainer.imported import ImportedTrainer
 
         return ImportedTrainer(settings.trainer)
     if settings.trainer.backend == "ace-jax":
-        from pyacemaker.trainer.ace_jax import AceJaxTrainer  # noqa: PLC0415
+        from pyacemaker.trainer.ace_jax import AceJaxTrainer
 
         return AceJaxTrainer(settings.trainer, say)
     if settings.trainer.fit == "esper":
         check_torch()
-        from pyacemaker.trainer.growing.trainer import EsperTrainer  # noqa: PLC0415 - needs torch
+        from pyacemaker.trainer.growing.trainer import EsperTrainer
 
         return EsperTrainer(settings.trainer)
     if settings.trainer.fit == "finnis-sinclair":
-        from pyacemaker.trainer.finnis_sinclair import FinnisSinclairTrainer  # noqa: PLC0415
+        from pyacemaker.trainer.finnis_sinclair import FinnisSinclairTrainer
 
         return FinnisSinclairTrainer(settings.trainer, say)
-    from pyacemaker.trainer.pacemaker import LinearTrainer  # noqa: PLC0415
+    from pyacemaker.trainer.pacemaker import LinearTrainer
 
     return LinearTrainer(settings.trainer, settings.workers, workdir and workdir / ROWS)
 
 
 def _make_dynamics(settings: CampaignSettings, say: Say) -> Dynamics:
-    from pyacemaker.dynamics.choose import make_dynamics  # noqa: PLC0415
+    from pyacemaker.dynamics.choose import make_dynamics
 
     dynamics = settings.dynamics
     if settings.trainer.fit != "esper":

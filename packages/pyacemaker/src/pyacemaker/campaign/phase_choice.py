@@ -79,8 +79,8 @@ def _judge_one(task: Task) -> tuple[str, tuple[Atoms, ...]]:
 
     Both are empty where they pass.
     """
-    from pyacemaker.oracle.calculator import OracleCalculator  # noqa: PLC0415
-    from pyacemaker.validator.run import make_checks  # noqa: PLC0415
+    from pyacemaker.oracle.calculator import OracleCalculator
+    from pyacemaker.validator.run import make_checks
 
     task.workdir.mkdir(parents=True, exist_ok=True)
     calculator = OracleCalculator(task.oracle, task.workdir)

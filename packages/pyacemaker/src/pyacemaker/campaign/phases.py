@@ -175,7 +175,7 @@ def _at_best_volume(
     failures: dict[str, str],
 ) -> list[Candidate]:
     """Label a scan of volumes of each and return it at the volume of the lowest energy."""
-    from pyacemaker.generator.contact import scaled_to_volume  # noqa: PLC0415
+    from pyacemaker.generator.contact import scaled_to_volume
 
     scans = [
         [
@@ -220,7 +220,7 @@ def best_volume(points: Sequence[tuple[float, float]]) -> float:
 
 
 def _against_hull(phases: list[Phase]) -> list[Phase]:
-    from pyacemaker.validator.test_error import energies_above_hull  # noqa: PLC0415
+    from pyacemaker.validator.test_error import energies_above_hull
 
     energies = np.array([phase.energy for phase in phases])
     above = energies_above_hull(energies, [p.atoms.get_chemical_symbols() for p in phases])

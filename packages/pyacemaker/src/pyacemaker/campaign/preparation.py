@@ -85,7 +85,7 @@ def _reference(campaign: Campaign) -> Atoms:
     journal = campaign.journal
 
     def work(_: np.random.Generator) -> dict[str, Any]:
-        from pyacemaker.generator.prototypes import reference_structure  # noqa: PLC0415
+        from pyacemaker.generator.prototypes import reference_structure
 
         atoms = settings.structure.atoms()
         if atoms is None:
@@ -110,7 +110,7 @@ def _converged_oracle(campaign: Campaign, reference: Atoms) -> Oracle:
         return make(with_cutoff(settings, ecutwfc_Ry))
 
     def work(_: np.random.Generator) -> dict[str, Any]:
-        from pyacemaker.oracle.cutoff_gate import converge_cutoff  # noqa: PLC0415
+        from pyacemaker.oracle.cutoff_gate import converge_cutoff
 
         report = converge_cutoff(
             at_cutoff,
@@ -171,7 +171,7 @@ def _reference_energies(campaign: Campaign, oracle: Oracle) -> dict[str, float]:
     journal = campaign.journal
 
     def work(_: np.random.Generator) -> dict[str, Any]:
-        from pyacemaker.generator.pairs import isolated_atoms  # noqa: PLC0415
+        from pyacemaker.generator.pairs import isolated_atoms
 
         atoms = isolated_atoms(campaign.settings.elements)
         batch = label_batch(atoms, oracle, campaign.store, campaign.executor, journal.progress)

@@ -45,10 +45,10 @@ def publish(
         If there is no potential, it is not certified, a gate of its certificate failed, the
         name is no name or is taken, or the root refuses it.
     """
-    from rootstock.build.build import BuildOptions, build  # noqa: PLC0415 - only where something is published
-    from rootstock.build.register import register  # noqa: PLC0415
-    from rootstock.root.errors import RootError  # noqa: PLC0415
-    from rootstock.root.layout import open_root  # noqa: PLC0415
+    from rootstock.build.build import BuildOptions, build
+    from rootstock.build.register import register
+    from rootstock.root.errors import RootError
+    from rootstock.root.layout import open_root
 
     directory = workdir / POTENTIAL
     certificate = certified(directory)

@@ -69,7 +69,7 @@ def lower_states(
 
 def primitive_cell(atoms: Atoms) -> tuple[Atoms, str]:
     """Return the primitive cell as relaxed, and its space group (Hermann-Mauguin)."""
-    import spglib  # noqa: PLC0415
+    import spglib
 
     crystal = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     data = spglib.get_symmetry_dataset(crystal, symprec=_SYMPREC_A)
@@ -117,8 +117,8 @@ def _relaxed(campaign: Campaign, oracle: Oracle, cells: Sequence[Atoms]) -> dict
 
 
 def _relax_one(task: Task) -> Relaxed:
-    from pyacemaker.oracle.calculator import OracleCalculator  # noqa: PLC0415
-    from pyacemaker.validator.relax import relax  # noqa: PLC0415
+    from pyacemaker.oracle.calculator import OracleCalculator
+    from pyacemaker.validator.relax import relax
 
     task.workdir.mkdir(parents=True, exist_ok=True)
     calculator = OracleCalculator(task.oracle, task.workdir)

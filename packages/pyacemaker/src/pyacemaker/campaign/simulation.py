@@ -64,8 +64,8 @@ def md_tasks(campaign: Campaign, stage: Stage) -> list[MDTask]:
 
 def crystal(campaign: Campaign, prepared: Prepared, fit: Mapping[str, Any]) -> Atoms:
     """Return the MD cell: the reference crystal relaxed with the potential, repeated."""
-    from pyacemaker.generator.distort import supercell  # noqa: PLC0415
-    from pyacemaker.validator.relax import relax  # noqa: PLC0415
+    from pyacemaker.generator.distort import supercell
+    from pyacemaker.validator.relax import relax
 
     potential = Potential.load(campaign.journal.workdir / fit["potential"])
     relaxed = relax(prepared.reference, potential.calculator())

@@ -95,7 +95,7 @@ def calibrated(pairs: Array, goal_eV_per_A: float, select: float, halt: float) -
 
 def curve(pairs: Array) -> tuple[Array, Array]:
     """Return gamma and the monotone RMS error (eV/angstrom), one point for each ten atoms."""
-    from scipy.optimize import isotonic_regression  # noqa: PLC0415
+    from scipy.optimize import isotonic_regression
 
     ordered = pairs[np.argsort(pairs[:, 0], kind="stable")]
     bins = np.array_split(ordered, max(1, len(ordered) // _BIN))

@@ -43,7 +43,7 @@ class KMCTask:
 
     def work(self) -> Explored:
         """Walk. Raises DynamicsError, TableError."""
-        from pyacemaker.dynamics.kmc.landscape import Landscape  # noqa: PLC0415
+        from pyacemaker.dynamics.kmc.landscape import Landscape
 
         # made in the worker: a calculator of python-ace is not shared between threads
         calculator = Potential.load(self.potential).calculator()
@@ -100,7 +100,7 @@ def _saved_table(campaign: Campaign, iteration: int) -> Path | None:
 
 def _record(task: KMCTask, result: KMCResult) -> dict[str, Any]:
     """Return what the state keeps of a walk."""
-    from pyacemaker.dynamics.kmc.summary import summary_of  # noqa: PLC0415
+    from pyacemaker.dynamics.kmc.summary import summary_of
 
     summary = summary_of(result, task.settings)
     text = (

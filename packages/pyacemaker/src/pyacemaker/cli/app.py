@@ -78,8 +78,8 @@ def init(
 
     pyacemaker init -e Ti O -o titania.yaml
     """
-    from pyacemaker.config.load import ConfigError  # noqa: PLC0415 - quick --help
-    from pyacemaker.config.template import write_template  # noqa: PLC0415
+    from pyacemaker.config.load import ConfigError
+    from pyacemaker.config.template import write_template
 
     symbols = [
         name for text in (*elements, *(more or ())) for name in text.replace(",", " ").split()
@@ -111,7 +111,7 @@ def config_show(config: ConfigFile, as_json: JsonFlag = False) -> None:
 @config_app.command("schema")
 def config_schema() -> None:
     """Print the JSON schema of a configuration, for editors."""
-    from pyacemaker.config.schema import schema_text  # noqa: PLC0415
+    from pyacemaker.config.schema import schema_text
 
     typer.echo(schema_text())
 
@@ -137,7 +137,7 @@ def run(
 
     pyacemaker run silicon.yaml --workdir runs/silicon
     """
-    from pyacemaker.cli.running import run_with_words  # noqa: PLC0415
+    from pyacemaker.cli.running import run_with_words
 
     resolved = _resolved(config)
     where = workdir or Path(config.stem)
@@ -160,9 +160,9 @@ def status(
     as_json: JsonFlag = False,
 ) -> None:
     """Tell how far a campaign is; it may be running, and is not disturbed."""
-    from pyacemaker.campaign.state import StateError  # noqa: PLC0415
-    from pyacemaker.campaign.status import status_of  # noqa: PLC0415
-    from pyacemaker.cli.showing import print_status  # noqa: PLC0415
+    from pyacemaker.campaign.state import StateError
+    from pyacemaker.campaign.status import status_of
+    from pyacemaker.cli.showing import print_status
 
     try:
         found = status_of(workdir)
@@ -179,8 +179,8 @@ def report(
     workdir: Annotated[Path, typer.Argument(help="A campaign's work directory.", metavar="DIR")],
 ) -> None:
     """Write report.html anew from what the campaign has done so far."""
-    from pyacemaker.campaign.deploy import report_from  # noqa: PLC0415
-    from pyacemaker.campaign.report_data import UNREADABLE  # noqa: PLC0415
+    from pyacemaker.campaign.deploy import report_from
+    from pyacemaker.campaign.report_data import UNREADABLE
 
     try:
         path = report_from(workdir)
@@ -206,8 +206,8 @@ def build_plugin(quiet: QuietFlag = False) -> None:
 
     Two or three minutes with g++. Prints where it is.
     """
-    from pyacemaker.parts.mlpace_plugin import build_plugin as build  # noqa: PLC0415
-    from pyacemaker.parts.sources import PartError  # noqa: PLC0415
+    from pyacemaker.parts.mlpace_plugin import build_plugin as build
+    from pyacemaker.parts.sources import PartError
 
     try:
         path = build(say=progress(quiet=quiet))
@@ -233,8 +233,8 @@ def build_eon(
     Exit codes: 0 built and tested; 1 failed (the message names the log to read); 2 bad usage;
     130 interrupted.
     """
-    from pyacemaker.parts.eon import build_eon as build  # noqa: PLC0415
-    from pyacemaker.parts.sources import PartError  # noqa: PLC0415
+    from pyacemaker.parts.eon import build_eon as build
+    from pyacemaker.parts.sources import PartError
 
     try:
         path = build(progress(quiet=quiet), jobs=jobs)
@@ -246,8 +246,8 @@ def build_eon(
 
 
 def _resolved(config: Path) -> Resolved:
-    from pyacemaker.config.load import ConfigError, load_config  # noqa: PLC0415
-    from pyacemaker.config.resolve import resolve  # noqa: PLC0415
+    from pyacemaker.config.load import ConfigError, load_config
+    from pyacemaker.config.resolve import resolve
 
     try:
         return resolve(load_config(config), config.parent)
@@ -256,7 +256,7 @@ def _resolved(config: Path) -> Resolved:
 
 
 def _rows(resolved: Resolved) -> list[dict[str, str]]:
-    from pyacemaker.config.show import format_resolved  # noqa: PLC0415
+    from pyacemaker.config.show import format_resolved
 
     return [asdict(row) for row in format_resolved(resolved)]
 

@@ -35,11 +35,11 @@ def compare(
 
     pyacemaker compare runs/a runs/b -o a-against-b.html
     """
-    from pyacemaker.campaign.comparison import compare as compare_campaigns  # noqa: PLC0415
-    from pyacemaker.campaign.report_data import UNREADABLE  # noqa: PLC0415
-    from pyacemaker.files import write_whole  # noqa: PLC0415
-    from pyacemaker.report.comparison import as_json as plain  # noqa: PLC0415
-    from pyacemaker.report.render import render_comparison  # noqa: PLC0415
+    from pyacemaker.campaign.comparison import compare as compare_campaigns
+    from pyacemaker.campaign.report_data import UNREADABLE
+    from pyacemaker.files import write_whole
+    from pyacemaker.report.comparison import as_json as plain
+    from pyacemaker.report.render import render_comparison
 
     try:
         compared = compare_campaigns(first, second)
@@ -55,9 +55,9 @@ def compare(
 
 def print_comparison(console: Console, compared: Compared) -> None:
     """Print the headline numbers of both, green where the error or the cost is the smaller."""
-    from pyacemaker.report.comparison import crossed_rows, number_rows  # noqa: PLC0415
-    from pyacemaker.report.formatting import number  # noqa: PLC0415
-    from pyacemaker.report.summary import VERDICTS  # noqa: PLC0415
+    from pyacemaker.report.comparison import crossed_rows, number_rows
+    from pyacemaker.report.formatting import number
+    from pyacemaker.report.summary import VERDICTS
 
     for letter, name, data in zip("AB", compared.names, compared.campaigns, strict=True):
         verdict = VERDICTS[data.decision][1].lower()

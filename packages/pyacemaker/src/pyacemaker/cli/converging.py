@@ -49,13 +49,13 @@ def converge(
     Exit codes: 0 all is converged; 1 something is not, or a label failed; 2 bad usage;
     130 interrupted.
     """
-    from pyacemaker.config.load import ConfigError, load_config  # noqa: PLC0415 - quick --help
-    from pyacemaker.config.resolve import resolve  # noqa: PLC0415
-    from pyacemaker.config.rewrite import rewrite_file  # noqa: PLC0415
-    from pyacemaker.oracle.base import OracleError  # noqa: PLC0415
-    from pyacemaker.oracle.convergence import Tolerances  # noqa: PLC0415
-    from pyacemaker.oracle.settings import ASESettings, RootstockSettings  # noqa: PLC0415
-    from pyacemaker.process import StoppedError  # noqa: PLC0415
+    from pyacemaker.config.load import ConfigError, load_config
+    from pyacemaker.config.resolve import resolve
+    from pyacemaker.config.rewrite import rewrite_file
+    from pyacemaker.oracle.base import OracleError
+    from pyacemaker.oracle.convergence import Tolerances
+    from pyacemaker.oracle.settings import ASESettings, RootstockSettings
+    from pyacemaker.process import StoppedError
 
     try:
         settings = resolve(load_config(config), config.parent).settings
@@ -116,14 +116,14 @@ def _measure(
     *,
     quiet: bool,
 ) -> Study:
-    from pyacemaker.campaign.labelling import label_batch  # noqa: PLC0415
-    from pyacemaker.execution.parsl_executor import ParslExecutor  # noqa: PLC0415
-    from pyacemaker.labels import LabelStore  # noqa: PLC0415
-    from pyacemaker.oracle.base import OracleError  # noqa: PLC0415
-    from pyacemaker.oracle.convergence import study, study_structures  # noqa: PLC0415
-    from pyacemaker.oracle.espresso.oracle import EspressoOracle  # noqa: PLC0415
-    from pyacemaker.oracle.settings import make_oracle  # noqa: PLC0415
-    from pyacemaker.process import allow_programs, stop_programs  # noqa: PLC0415
+    from pyacemaker.campaign.labelling import label_batch
+    from pyacemaker.execution.parsl_executor import ParslExecutor
+    from pyacemaker.labels import LabelStore
+    from pyacemaker.oracle.base import OracleError
+    from pyacemaker.oracle.convergence import study, study_structures
+    from pyacemaker.oracle.espresso.oracle import EspressoOracle
+    from pyacemaker.oracle.settings import make_oracle
+    from pyacemaker.process import allow_programs, stop_programs
 
     def say(text: str) -> None:
         if not quiet:
@@ -194,7 +194,7 @@ def _verdict(row: Row, allowed: Tolerances) -> str:
 
 def _values(found: Study, oracle: DFTSettings) -> dict[str, float]:
     """Return what goes into the configuration."""
-    from pyacemaker.oracle.settings import EspressoSettings  # noqa: PLC0415
+    from pyacemaker.oracle.settings import EspressoSettings
 
     values = {name: value for name, value in found.found.items() if value is not None}
     cutoff = values.get("ecutwfc_Ry")

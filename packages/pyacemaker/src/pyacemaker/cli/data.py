@@ -40,7 +40,7 @@ SettingsOption = Annotated[
 
 
 def _open(path: Path) -> LabelStore:
-    from pyacemaker.data.listing import DataError, open_store  # noqa: PLC0415 - quick --help
+    from pyacemaker.data.listing import DataError, open_store
 
     try:
         return open_store(path)
@@ -51,7 +51,7 @@ def _open(path: Path) -> LabelStore:
 def _wanted(
     elements: list[str] | None, generators: list[str] | None, settings: list[str] | None
 ) -> Wanted:
-    from pyacemaker.data.listing import Wanted  # noqa: PLC0415
+    from pyacemaker.data.listing import Wanted
 
     pairs = [text.partition("=") for text in settings or ()]
     if bad := [name for name, equals, _ in pairs if not equals]:
@@ -71,8 +71,8 @@ def ls(
 
     pyacemaker data ls runs/silicon -e Si -g local -s code=espresso
     """
-    from pyacemaker.data.listing import labels_of, row_of  # noqa: PLC0415
-    from pyacemaker.labels import CorruptLabelError  # noqa: PLC0415
+    from pyacemaker.data.listing import labels_of, row_of
+    from pyacemaker.labels import CorruptLabelError
 
     found = _open(store)
     try:
@@ -110,9 +110,9 @@ def show(
     as_json: JsonFlag = False,
 ) -> None:
     """Show everything that is kept of one label."""
-    from pyacemaker.data.listing import DataError, find_key  # noqa: PLC0415
-    from pyacemaker.label_files import label_content  # noqa: PLC0415
-    from pyacemaker.labels import CorruptLabelError  # noqa: PLC0415
+    from pyacemaker.data.listing import DataError, find_key
+    from pyacemaker.label_files import label_content
+    from pyacemaker.labels import CorruptLabelError
 
     found = _open(store)
     try:
@@ -127,7 +127,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(content, indent=1))
         return
-    from pyacemaker.cli.data_words import print_label  # noqa: PLC0415
+    from pyacemaker.cli.data_words import print_label
 
     print_label(stdout, whole, label)
 
@@ -157,11 +157,11 @@ def export(
 
     pyacemaker data export runs/silicon all.extxyz
     """
-    from pyacemaker.data.exchange import export as write  # noqa: PLC0415
-    from pyacemaker.data.exchange import format_of  # noqa: PLC0415
-    from pyacemaker.data.listing import DataError, labels_of  # noqa: PLC0415
-    from pyacemaker.labels import CorruptLabelError  # noqa: PLC0415
-    from pyacemaker.parts.sources import PartError  # noqa: PLC0415
+    from pyacemaker.data.exchange import export as write
+    from pyacemaker.data.exchange import format_of
+    from pyacemaker.data.listing import DataError, labels_of
+    from pyacemaker.labels import CorruptLabelError
+    from pyacemaker.parts.sources import PartError
 
     found = _open(store)
     if path.exists() and not force:
@@ -223,10 +223,10 @@ def import_(
 
     pyacemaker data import runs/new mine.extxyz --name mine --settings '{"functional": "PBE"}'
     """
-    from pyacemaker.data.importing import import_file  # noqa: PLC0415
-    from pyacemaker.data.listing import DataError  # noqa: PLC0415
-    from pyacemaker.data.reading import Convention  # noqa: PLC0415
-    from pyacemaker.labels import LabelStore  # noqa: PLC0415
+    from pyacemaker.data.importing import import_file
+    from pyacemaker.data.listing import DataError
+    from pyacemaker.data.reading import Convention
+    from pyacemaker.labels import LabelStore
 
     if stress_unit not in ("eV/A^3", "GPa", "kbar"):
         raise refuse(f"--stress-unit {stress_unit}: choose eV/A^3, GPa or kbar")
@@ -257,7 +257,7 @@ def import_(
     if as_json:
         typer.echo(json.dumps(done.as_dict(), indent=1))
     else:
-        from pyacemaker.cli.data_words import print_imported  # noqa: PLC0415
+        from pyacemaker.cli.data_words import print_imported
 
         print_imported(stdout, done, name, dry_run)
     raise typer.Exit(1 if done.set_aside else 0)
@@ -278,14 +278,14 @@ def _method(text: str) -> dict[str, Any]:
 @data_app.command("check")
 def check(store: StoreArgument, as_json: JsonFlag = False) -> None:
     """Verify every checksum and every key, and look for labels that cannot be right."""
-    from pyacemaker.data.verify import verify_store  # noqa: PLC0415
+    from pyacemaker.data.verify import verify_store
 
     found = _open(store)
     report = verify_store(found)
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=1))
     else:
-        from pyacemaker.cli.data_words import print_check  # noqa: PLC0415
+        from pyacemaker.cli.data_words import print_check
 
         print_check(stdout, report)
     raise typer.Exit(1 if report.findings else 0)

@@ -38,8 +38,8 @@ def diagnose(
     folder, the output is found by its content, and CRASH, standard error, the input and the XML
     beside it are read too.
     """
-    from pyacemaker.oracle.espresso.healing.diagnose import diagnose_path  # noqa: PLC0415
-    from pyacemaker.oracle.espresso.healing.plan import plan_for  # noqa: PLC0415
+    from pyacemaker.oracle.espresso.healing.diagnose import diagnose_path
+    from pyacemaker.oracle.espresso.healing.plan import plan_for
 
     try:
         diagnosis, file = diagnose_path(path)

@@ -45,8 +45,8 @@ def publish(
 
     Then, in any ASE script: RootstockCalculator(root="models", model="ace-silicon").
     """
-    from pyacemaker.campaign.publish import PublishError  # noqa: PLC0415 - quick --help
-    from pyacemaker.campaign.publish import publish as install  # noqa: PLC0415
+    from pyacemaker.campaign.publish import PublishError
+    from pyacemaker.campaign.publish import publish as install
 
     if root is None:
         raise refuse(f"name the rootstock root with --root, or in {ROOT_VARIABLE}")

@@ -18,8 +18,8 @@ def read_structures(path: Path) -> list[Atoms]:
 
     Folders are refused: ASE's own format for them may hold pickles.
     """
-    from ase.io import read  # noqa: PLC0415 - quick --help
-    from ase.io.formats import UnknownFileTypeError  # noqa: PLC0415
+    from ase.io import read
+    from ase.io.formats import UnknownFileTypeError
 
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "there is no such file"

@@ -42,8 +42,8 @@ def serve(
 
     From a laptop to a workstation: ssh -L 8420:localhost:8420 workstation
     """
-    from pyacemaker.campaign.state import StateError  # noqa: PLC0415
-    from pyacemaker.campaign.status import status_of  # noqa: PLC0415
+    from pyacemaker.campaign.state import StateError
+    from pyacemaker.campaign.status import status_of
 
     try:
         status_of(workdir)
@@ -80,9 +80,9 @@ def run(
     workdir: Path, listening: socket.socket, hosts: frozenset[str] | None, token: str | None
 ) -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    import uvicorn  # noqa: PLC0415
+    import uvicorn
 
-    from pyacemaker.live.app import live_app  # noqa: PLC0415
+    from pyacemaker.live.app import live_app
 
     config = uvicorn.Config(
         live_app(workdir, hosts=hosts, token=token, ended=lambda: server.should_exit),

@@ -83,8 +83,8 @@ def validate(
 
     Exit codes: 0 every gate is a go; 1 a gate is a no-go; 2 bad usage.
     """
-    from pyacemaker.files import write_whole  # noqa: PLC0415 - quick --help
-    from pyacemaker.validator.run import validate as judge  # noqa: PLC0415
+    from pyacemaker.files import write_whole
+    from pyacemaker.validator.run import validate as judge
 
     try:
         chosen = _settings(gates, thorough, settings or [], reference or [], test is not None)
@@ -125,9 +125,9 @@ def _settings(
     reference: list[str],
     labelled: bool,
 ) -> ValidationSettings:
-    from pydantic import ValidationError  # noqa: PLC0415
+    from pydantic import ValidationError
 
-    from pyacemaker.validator.settings import GATES, ValidationSettings  # noqa: PLC0415
+    from pyacemaker.validator.settings import GATES, ValidationSettings
 
     values: dict[str, Any] = {"tier": "thorough"} if thorough else {}
     if gates is not None:
@@ -163,9 +163,9 @@ def _pair(option: str, text: str) -> tuple[str, str]:
 
 def _calculator(potential: str, kwargs: str | None) -> tuple[Calculator, Path | None]:
     """Return the calculator, and the folder it came from (None for a dotted name)."""
-    from pyacemaker.oracle.ase_oracle import calculator_class  # noqa: PLC0415
-    from pyacemaker.oracle.base import OracleError  # noqa: PLC0415
-    from pyacemaker.potential import Potential, PotentialError  # noqa: PLC0415
+    from pyacemaker.oracle.ase_oracle import calculator_class
+    from pyacemaker.oracle.base import OracleError
+    from pyacemaker.potential import Potential, PotentialError
 
     path = Path(potential)
     if path.is_file():
@@ -196,9 +196,9 @@ def _calculator(potential: str, kwargs: str | None) -> tuple[Calculator, Path | 
 
 
 def _crystal(structure: Path | None, element: str | None, folder: Path | None) -> Atoms:
-    from ase.build import bulk  # noqa: PLC0415
+    from ase.build import bulk
 
-    from pyacemaker.structures import read_structures as read_stored  # noqa: PLC0415
+    from pyacemaker.structures import read_structures as read_stored
 
     if structure is not None and element is not None:
         raise _UsageError("--structure and --element exclude each other")

@@ -102,12 +102,12 @@ def kmc(
     Exit codes: 0 all hops made; 1 failed; 2 bad usage; 3 halted where gamma is too large (that
     structure is in halted.extxyz); 130 interrupted.
     """
-    from pydantic import ValidationError  # noqa: PLC0415 - quick --help
+    from pydantic import ValidationError
 
-    from pyacemaker.dynamics.base import DynamicsError  # noqa: PLC0415
-    from pyacemaker.dynamics.kmc.settings import KMCSettings  # noqa: PLC0415
-    from pyacemaker.dynamics.kmc.table import TableError  # noqa: PLC0415
-    from pyacemaker.files import AlreadyLockedError, locked  # noqa: PLC0415
+    from pyacemaker.dynamics.base import DynamicsError
+    from pyacemaker.dynamics.kmc.settings import KMCSettings
+    from pyacemaker.dynamics.kmc.table import TableError
+    from pyacemaker.files import AlreadyLockedError, locked
 
     given = {
         "confidence": confidence,
@@ -149,12 +149,12 @@ def kmc(
 
 
 def _landscape(potential: Path | None, calculator: str | None, gamma_halt: float) -> Landscape:
-    from pyacemaker.dynamics.kmc.landscape import Landscape  # noqa: PLC0415
-    from pyacemaker.files import sha256_of  # noqa: PLC0415
-    from pyacemaker.oracle.ase_oracle import calculator_class  # noqa: PLC0415
-    from pyacemaker.oracle.base import OracleError  # noqa: PLC0415
-    from pyacemaker.potential import Potential, PotentialError  # noqa: PLC0415
-    from pyacemaker.potential.manifest import MANIFEST  # noqa: PLC0415
+    from pyacemaker.dynamics.kmc.landscape import Landscape
+    from pyacemaker.files import sha256_of
+    from pyacemaker.oracle.ase_oracle import calculator_class
+    from pyacemaker.oracle.base import OracleError
+    from pyacemaker.potential import Potential, PotentialError
+    from pyacemaker.potential.manifest import MANIFEST
 
     if (potential is None) == (calculator is None):
         raise refuse("name one potential: --potential DIR, or --calculator DOTTED.NAME")
@@ -182,12 +182,12 @@ def _walk(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    from ase.io.extxyz import write_extxyz  # noqa: PLC0415
+    from ase.io.extxyz import write_extxyz
 
-    from pyacemaker.dynamics.kmc.base import KMCRequest  # noqa: PLC0415
-    from pyacemaker.dynamics.kmc.choose import make_kmc  # noqa: PLC0415
-    from pyacemaker.dynamics.kmc.summary import summary_of  # noqa: PLC0415
-    from pyacemaker.files import write_whole  # noqa: PLC0415
+    from pyacemaker.dynamics.kmc.base import KMCRequest
+    from pyacemaker.dynamics.kmc.choose import make_kmc
+    from pyacemaker.dynamics.kmc.summary import summary_of
+    from pyacemaker.files import write_whole
 
     tell = progress(quiet=quiet)
     engine = make_kmc(settings)
@@ -221,8 +221,8 @@ def _walk(
 
 def _add_neb(summary: dict[str, Any], states: tuple[Any, ...], landscape: Landscape) -> None:
     """Put `neb_barrier_eV` into every process; None where the band did not converge."""
-    from pyacemaker.dynamics.kmc.landscape import LostSearchError  # noqa: PLC0415
-    from pyacemaker.dynamics.kmc.neb import neb_barrier  # noqa: PLC0415
+    from pyacemaker.dynamics.kmc.landscape import LostSearchError
+    from pyacemaker.dynamics.kmc.neb import neb_barrier
 
     known = {(s.number, one.number): (s, one) for s in states for one in s.mechanisms}
     for row in summary["processes"]:

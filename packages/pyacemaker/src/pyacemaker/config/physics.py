@@ -300,7 +300,7 @@ def reference_cell(symbol: str) -> Any | None:
     the element's own: the shortest distance must lie within 0.8 to 1.35 covalent
     diameters (hcp Te, by 1.42, is not), noble gases excepted.
     """
-    from ase.build import bulk  # noqa: PLC0415
+    from ase.build import bulk
 
     state = reference_states[atomic_numbers[symbol]]
     if state is None or state["symmetry"] == "diatom":

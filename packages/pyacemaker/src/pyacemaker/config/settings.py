@@ -199,7 +199,7 @@ class WalkStart(Settings):
     @classmethod
     def of(cls, atoms: Atoms, name: str) -> Self:
         """Keep a structure with its cell and the atoms that FixAtoms holds."""
-        from pyacemaker.dynamics.kmc.geometry import fixed_atoms  # noqa: PLC0415 - quick --help
+        from pyacemaker.dynamics.kmc.geometry import fixed_atoms
 
         return cls(
             name=name,
@@ -214,7 +214,7 @@ class WalkStart(Settings):
         """Return it as ASE Atoms, with its constraint."""
         found = Atoms(self.symbols, self.positions_A, cell=self.cell_A, pbc=self.periodic)
         if self.held:
-            from ase.constraints import FixAtoms  # noqa: PLC0415 - imports much of scipy
+            from ase.constraints import FixAtoms
 
             found.set_constraint(FixAtoms(indices=list(self.held)))
         return found

@@ -32,7 +32,7 @@ def resolve_structure(
     prototype, a formula, or both (``rutile TiO2``). `max_atoms` bounds what is chosen
     here, not what the user names. Raises ValueError with the remedy.
     """
-    from pyacemaker.generator.reference import reference_structure  # noqa: PLC0415
+    from pyacemaker.generator.reference import reference_structure
 
     if text is None:
         return _suggested(elements, max_atoms)
@@ -48,7 +48,7 @@ def resolve_structure(
 
 
 def _suggested(elements: Sequence[str], max_atoms: int) -> Ruled[StructureSettings]:
-    from pyacemaker.generator.reference import reference_structure  # noqa: PLC0415
+    from pyacemaker.generator.reference import reference_structure
 
     try:
         atoms = reference_structure(elements, max_atoms=max_atoms)
@@ -88,9 +88,9 @@ def _refusal(name: str, path: Path, base_dir: Path, reason: str) -> str:
 
 
 def _from_file(path: Path, name: str, elements: Sequence[str]) -> Ruled[StructureSettings]:
-    from ase.io import read  # noqa: PLC0415
-    from ase.io.formats import UnknownFileTypeError  # noqa: PLC0415
-    from ase.neighborlist import neighbor_list  # noqa: PLC0415
+    from ase.io import read
+    from ase.io.formats import UnknownFileTypeError
+    from ase.neighborlist import neighbor_list
 
     try:
         with warnings.catch_warnings():

@@ -53,7 +53,7 @@ def resolve_walk(
 
 def _read(name: str, base_dir: Path, elements: list[str]) -> WalkStart:
     """Read a structure file. Raises ValueError with the remedy."""
-    from ase.io import read  # noqa: PLC0415
+    from ase.io import read
 
     path = absolute(name, base_dir)
     if not path.is_file():

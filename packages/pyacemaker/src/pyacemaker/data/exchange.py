@@ -85,7 +85,7 @@ def export(labels: Keyed, path: Path, form: str, say: Say = lambda _: None) -> i
 
 def write_extxyz(labels: Keyed, path: Path) -> int:
     """Write extended XYZ: eV, angstrom, stress in eV/angstrom^3, tension positive."""
-    from ase.io.extxyz import write_extxyz as write  # noqa: PLC0415
+    from ase.io.extxyz import write_extxyz as write
 
     stream = io.StringIO()
     count = 0
@@ -98,7 +98,7 @@ def write_extxyz(labels: Keyed, path: Path) -> int:
 
 def write_db(labels: Keyed, path: Path) -> int:
     """Write an SQLite database of ASE (``ase db FILE``); an older file of the name goes."""
-    from ase.db import connect  # noqa: PLC0415
+    from ase.db import connect
 
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0

@@ -64,6 +64,6 @@ def make_dynamics(
 
 
 def _by_ase(isotropic: bool) -> Dynamics:
-    from pyacemaker.dynamics.ase_md import ASEDynamics  # noqa: PLC0415
+    from pyacemaker.dynamics.ase_md import ASEDynamics
 
     return ASEDynamics(isotropic=isotropic)

@@ -168,9 +168,9 @@ def build(
     cell) override the prototype's own. Raises GeneratorError for a wrong number of
     elements or a volume that is not positive.
     """
-    from ase.spacegroup import crystal  # noqa: PLC0415
+    from ase.spacegroup import crystal
 
-    from pyacemaker.generator.contact import right_handed, scaled_to_volume  # noqa: PLC0415
+    from pyacemaker.generator.contact import right_handed, scaled_to_volume
 
     if len(elements) != kind.slots:
         raise GeneratorError(f"{kind.name} takes {kind.slots} elements, got {len(elements)}")

@@ -9,6 +9,6 @@ from typing import Any
 @cache
 def element(symbol: str) -> Any:
     """Return pymatgen's Element (imported late: it takes a good part of a second)."""
-    from pymatgen.core.periodic_table import Element  # noqa: PLC0415
+    from pymatgen.core.periodic_table import Element
 
     return Element(symbol)

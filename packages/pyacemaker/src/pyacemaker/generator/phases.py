@@ -77,9 +77,9 @@ def candidate_phases(
     GeneratorError
         For unknown elements or a composition that is no formula of them.
     """
-    from pyacemaker.generator.prototypes import known_prototypes  # noqa: PLC0415
-    from pyacemaker.generator.reference import reference_structure  # noqa: PLC0415
-    from pyacemaker.generator.volumes import is_metal  # noqa: PLC0415
+    from pyacemaker.generator.prototypes import known_prototypes
+    from pyacemaker.generator.reference import reference_structure
+    from pyacemaker.generator.volumes import is_metal
 
     symbols = checked_elements(elements)
     metallic = all(is_metal(symbol) for symbol in symbols)
@@ -121,7 +121,7 @@ def _holds_all(candidate: Candidate, symbols: tuple[str, ...]) -> bool:
 
 
 def _made(kind: Prototype, atoms: Atoms, *, measured: bool) -> Candidate:
-    from pyacemaker.generator.contact import bare  # noqa: PLC0415
+    from pyacemaker.generator.contact import bare
 
     cell = bare(atoms)
     name = f"{kind.name} {formula_of(cell.get_chemical_symbols())}"
@@ -130,9 +130,9 @@ def _made(kind: Prototype, atoms: Atoms, *, measured: bool) -> Candidate:
 
 
 def _measured(symbols: tuple[str, ...], max_atoms: int) -> list[Candidate]:
-    from pyacemaker.generator.crystals import prototype  # noqa: PLC0415
-    from pyacemaker.generator.known import COMPOUNDS  # noqa: PLC0415
-    from pyacemaker.generator.reference import from_measured  # noqa: PLC0415
+    from pyacemaker.generator.crystals import prototype
+    from pyacemaker.generator.known import COMPOUNDS
+    from pyacemaker.generator.reference import from_measured
 
     return [
         _made(prototype(crystal.kind), from_measured(crystal), measured=not crystal.stand_in)
@@ -142,15 +142,15 @@ def _measured(symbols: tuple[str, ...], max_atoms: int) -> list[Candidate]:
 
 
 def _of_choice(choice: PrototypeChoice) -> Candidate:
-    from pyacemaker.generator.contact import roomy  # noqa: PLC0415
+    from pyacemaker.generator.contact import roomy
 
     return _made(choice.kind, roomy(choice.structure()), measured=False)
 
 
 def _of_element(symbol: str, max_atoms: int) -> list[Candidate]:
-    from pyacemaker.generator.crystals import prototype  # noqa: PLC0415
-    from pyacemaker.generator.prototypes import PrototypeChoice  # noqa: PLC0415
-    from pyacemaker.generator.reference import reference_structure  # noqa: PLC0415
+    from pyacemaker.generator.crystals import prototype
+    from pyacemaker.generator.prototypes import PrototypeChoice
+    from pyacemaker.generator.reference import reference_structure
 
     ground = reference_structure([symbol], max_atoms=max_atoms)
     known = provenance_of(ground)

@@ -96,7 +96,7 @@ def random_crystals(
 @cache
 def _tolerances(symbols: tuple[str, ...]) -> Any:
     """PyXtal's table of smallest distances (angstrom): 0.85 of a contact for each pair."""
-    from pyxtal.tolerance import Tol_matrix  # noqa: PLC0415
+    from pyxtal.tolerance import Tol_matrix
 
     table = Tol_matrix(prototype="atomic", factor=1.0)
     for i, first in enumerate(symbols):
@@ -110,8 +110,8 @@ def _attempt(
     symbols: tuple[str, ...], numbers: list[int], group_number: int, seed: int
 ) -> Atoms | None:
     """One try of PyXtal; None where it found nothing or the group cannot hold the atoms."""
-    from pyxtal import pyxtal  # noqa: PLC0415  (seconds to import)
-    from pyxtal.msg import Comp_CompatibilityError, VolumeError  # noqa: PLC0415
+    from pyxtal import pyxtal
+    from pyxtal.msg import Comp_CompatibilityError, VolumeError
 
     logging.getLogger("pyxtal").setLevel(logging.ERROR)
     crystal = pyxtal()

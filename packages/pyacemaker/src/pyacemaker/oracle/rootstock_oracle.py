@@ -80,8 +80,8 @@ class RootstockOracle:
 
 def _calculator(choice: RootstockSettings) -> Any:
     """Return this thread's calculator, started at the first label."""
-    from rootstock import RootstockCalculator  # noqa: PLC0415 - only where it labels
-    from rootstock.errors import RootstockError  # noqa: PLC0415
+    from rootstock import RootstockCalculator
+    from rootstock.errors import RootstockError
 
     known: dict[RootstockSettings, Any] = _serving.__dict__.setdefault("calculators", {})
     if choice not in known:
@@ -102,9 +102,9 @@ def _calculator(choice: RootstockSettings) -> Any:
 @lru_cache
 def _fingerprint(model: str, root: str | None) -> str:
     """Return a hash of the environment file, its lock and the weights of a model."""
-    from rootstock.root.errors import RootError  # noqa: PLC0415
-    from rootstock.root.resolve import resolve_model  # noqa: PLC0415
-    from rootstock.root.shipped import BUILT_IN  # noqa: PLC0415
+    from rootstock.root.errors import RootError
+    from rootstock.root.resolve import resolve_model
+    from rootstock.root.shipped import BUILT_IN
 
     try:
         folder = Path() if model in BUILT_IN else root_of(root, "oracle.root")

@@ -218,21 +218,21 @@ def make_oracle(settings: OracleSettings) -> Oracle:
     """
     # Each is imported late: no cycle, and nobody waits for a code that is not asked for.
     if isinstance(settings, EspressoSettings):
-        from pyacemaker.oracle.espresso.oracle import EspressoOracle  # noqa: PLC0415
+        from pyacemaker.oracle.espresso.oracle import EspressoOracle
 
         return EspressoOracle(settings)
     if isinstance(settings, GPAWSettings):
-        from pyacemaker.oracle.gpaw.oracle import GPAWOracle  # noqa: PLC0415
+        from pyacemaker.oracle.gpaw.oracle import GPAWOracle
 
         return GPAWOracle(settings)
     if isinstance(settings, VASPSettings):
-        from pyacemaker.oracle.vasp.oracle import VASPOracle  # noqa: PLC0415
+        from pyacemaker.oracle.vasp.oracle import VASPOracle
 
         return VASPOracle(settings)
     if isinstance(settings, RootstockSettings):
-        from pyacemaker.oracle.rootstock_oracle import RootstockOracle  # noqa: PLC0415
+        from pyacemaker.oracle.rootstock_oracle import RootstockOracle
 
         return RootstockOracle(settings)
-    from pyacemaker.oracle.ase_oracle import ASEOracle  # noqa: PLC0415
+    from pyacemaker.oracle.ase_oracle import ASEOracle
 
     return ASEOracle(settings)

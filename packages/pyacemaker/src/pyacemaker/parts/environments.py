@@ -235,7 +235,7 @@ def _remove(folder: Path) -> None:
 
 def _uv() -> str:
     try:
-        from uv import find_uv_bin  # noqa: PLC0415 - an ordinary program will do as well
+        from uv import find_uv_bin
 
         return str(find_uv_bin())
     except (ImportError, FileNotFoundError):

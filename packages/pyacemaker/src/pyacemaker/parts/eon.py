@@ -195,7 +195,7 @@ def _cores() -> int:
 
 
 def _built(folder: Path, say: Say, jobs: int, timeout_s: float) -> Path:
-    from pyacemaker.parts.eon_smoke_test import run_smoke_test  # noqa: PLC0415
+    from pyacemaker.parts.eon_smoke_test import run_smoke_test
 
     begun = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)

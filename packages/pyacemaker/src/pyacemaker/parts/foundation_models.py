@@ -29,7 +29,7 @@ def check_models(settings: GeneratorSettings) -> None:
 @contextmanager
 def foundation_models(settings: GeneratorSettings) -> Iterator[list[Calculator]]:
     """Give a calculator for each of the models of `settings`; their processes end with it."""
-    from rootstock import RootstockCalculator  # noqa: PLC0415 - quick start where none is used
+    from rootstock import RootstockCalculator
 
     with ExitStack() as stack:
         yield [

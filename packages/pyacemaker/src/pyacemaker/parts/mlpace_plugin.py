@@ -154,7 +154,7 @@ def build_plugin(say: Say = lambda _: None, *, jobs: int = 2, rebuild: bool = Fa
         No compiler, no source, a compile error or a plugin that fails its test; the
         message names the remedy. ASE molecular dynamics works without a plugin.
     """
-    from pyacemaker.parts.plugin_smoke_test import compare_with_python_ace  # noqa: PLC0415
+    from pyacemaker.parts.plugin_smoke_test import compare_with_python_ace
 
     if not rebuild and (found := find_plugin()) is not None:
         say(f"ML-PACE plugin: already built ({found})")

@@ -26,7 +26,7 @@ def compare_with_python_ace(plugin: Path, lmp: Path, env: Mapping[str, str], wor
     Two elements, a triclinic cell smaller than the cutoff, random coefficients (seeded) and
     an active set of unit matrices. Raises PartError if they differ by more than 1e-8.
     """
-    from pyace import PyACECalculator  # noqa: PLC0415 - takes seconds to import
+    from pyace import PyACECalculator
 
     workdir.mkdir(parents=True)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -94,7 +94,7 @@ def write_random_potential(basis: Path, active_set: Path) -> None:
 
     The active set's inverses are unit matrices, so gamma is the largest basis function.
     """
-    from pyace import ACEBBasisSet, create_multispecies_basis_config  # noqa: PLC0415
+    from pyace import ACEBBasisSet, create_multispecies_basis_config
 
     settings: dict[str, Any] = {
         "deltaSplineBins": 0.001,

@@ -105,9 +105,9 @@ def _verified_wheel(say: Say) -> Path:
 
 
 def _fetched(folder: Path, say: Say) -> Path:
-    from unearth import PackageFinder  # noqa: PLC0415 - only needed for a download
-    from unearth.auth import MultiDomainBasicAuth  # noqa: PLC0415
-    from unearth.fetchers import PyPIClient  # noqa: PLC0415
+    from unearth import PackageFinder
+    from unearth.auth import MultiDomainBasicAuth
+    from unearth.fetchers import PyPIClient
 
     remedy = f"check the network, or put {_WHEEL} into a folder and name it in PYACEMAKER_ARCHIVES"
     settings = index_settings()

@@ -157,9 +157,9 @@ def fetch_package(requirement: str, filename: str, folder: Path, say: Say) -> Pa
 
     Raises PartError when no index has it or none can be reached.
     """
-    from unearth import PackageFinder  # noqa: PLC0415 - only needed for a download
-    from unearth.auth import MultiDomainBasicAuth  # noqa: PLC0415
-    from unearth.fetchers import PyPIClient  # noqa: PLC0415
+    from unearth import PackageFinder
+    from unearth.auth import MultiDomainBasicAuth
+    from unearth.fetchers import PyPIClient
 
     settings = index_settings()
     default = PackageFinder().sources[0]["url"]  # the library's own default index
@@ -269,7 +269,7 @@ def index_settings() -> IndexSettings:
     links += pip.get("find-links", "").split() + uv.get("find-links", "").split()
     urls = ([main] if main else []) + [_NAME.sub("", url) for url in extra]
     if extra and not main:
-        from unearth import PackageFinder  # noqa: PLC0415
+        from unearth import PackageFinder
 
         urls.insert(0, PackageFinder().sources[0]["url"])
     trusted = os.environ.get("PIP_TRUSTED_HOST", pip.get("trusted-host", "")).split()

@@ -76,8 +76,8 @@ class Potential:
 
     def calculator(self) -> HybridCalculator | GrownCalculator:
         """Return an ASE calculator on the labels' energy scale, with gamma in its results."""
-        from pyacemaker.potential.calculator import HybridCalculator  # noqa: PLC0415
-        from rootstock.environments.esper_env import GrownCalculator, read_directory  # noqa: PLC0415
+        from pyacemaker.potential.calculator import HybridCalculator
+        from rootstock.environments.esper_env import GrownCalculator, read_directory
 
         if self.manifest.form == "esper":
             return GrownCalculator(read_directory(self.directory))
@@ -94,7 +94,7 @@ class Potential:
 
         LAMMPS with the .yaml (`lammps_commands(gamma=True)`) gives energies without it.
         """
-        from pyacemaker.potential.environment import check_elements  # noqa: PLC0415
+        from pyacemaker.potential.environment import check_elements
 
         symbols = atoms.get_chemical_symbols()
         check_elements(symbols, {e: i for i, e in enumerate(self.elements)})
@@ -116,7 +116,7 @@ class Potential:
         plugin_paths
             Shared objects that hold the pair styles, to be loaded first.
         """
-        from pyacemaker.potential.environment import check_elements  # noqa: PLC0415
+        from pyacemaker.potential.environment import check_elements
 
         if self.manifest.form == "esper":
             raise PotentialError(
@@ -170,7 +170,7 @@ def write_potential(
     PotentialError
         If an element lacks its reference energy or active set, or coefficients are not finite.
     """
-    from pyace.basis import ACEBBasisSet  # noqa: PLC0415
+    from pyace.basis import ACEBBasisSet
 
     basis_set = basis if isinstance(basis, ACEBBasisSet) else ACEBBasisSet(basis)
     elements = tuple(basis_set.elements_name)

@@ -46,7 +46,7 @@ class Manifest(BaseModel):
 
     def zbl(self) -> ZblBaseline:
         """Return the baseline this potential was fitted against."""
-        from pyacemaker.trainer.baseline import ZblBaseline  # noqa: PLC0415
+        from pyacemaker.trainer.baseline import ZblBaseline
 
         return ZblBaseline.from_json(self.baseline)
 

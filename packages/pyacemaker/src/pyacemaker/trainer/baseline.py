@@ -128,7 +128,7 @@ class ZblBaseline:
         `nearest_A` is the smallest distance of any pair (angstrom) where the caller knows it:
         atoms out of each other's reach are not looked at.
         """
-        from ase.neighborlist import primitive_neighbor_list  # noqa: PLC0415
+        from ase.neighborlist import primitive_neighbor_list
 
         count = len(atoms)
         forces = np.zeros((count, 3))

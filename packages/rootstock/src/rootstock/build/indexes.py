@@ -22,7 +22,7 @@ _SECTIONS = ("global", "download", "install", ":env:")
 def find_uv() -> str:
     """Return the path of uv. Raises BuildError where there is none."""
     try:
-        from uv import find_uv_bin  # noqa: PLC0415 - an ordinary program will do as well
+        from uv import find_uv_bin
 
         return str(find_uv_bin())
     except (ImportError, FileNotFoundError):

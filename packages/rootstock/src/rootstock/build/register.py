@@ -170,6 +170,6 @@ def _copied(layout: Layout, environment: str, argument: str, path: Path, say: Sa
 
 
 def _tag(sums: Mapping[Path, str]) -> str:
-    import hashlib  # noqa: PLC0415
+    import hashlib
 
     return hashlib.sha256(repr(sorted(sums.items())).encode()).hexdigest()[:8]

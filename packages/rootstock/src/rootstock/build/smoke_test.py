@@ -229,7 +229,7 @@ def main() -> None:
         "numpy": np.__version__,
         "ase": ase.__version__,
     }
-    import rootstock  # noqa: PLC0415 - the worker's, which has to be there as well
+    import rootstock
 
     found["rootstock"] = next(iter(rootstock.__path__))
     if (torch := sys.modules.get("torch")) is not None:

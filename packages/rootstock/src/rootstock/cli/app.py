@@ -51,7 +51,7 @@ def version_option(
 ) -> None:
     """Any interatomic potential, in an environment of its own, as one ASE calculator."""
     if version:
-        from rootstock.build.version import package_version  # noqa: PLC0415 - quick --help
+        from rootstock.build.version import package_version
 
         typer.echo(f"rootstock {package_version()}")
         raise typer.Exit
@@ -60,7 +60,7 @@ def version_option(
 @app.command()
 def init(root: RootOption = None) -> None:
     """Make a root: a folder for environments, interpreters and weights."""
-    from rootstock.root.create import create_root  # noqa: PLC0415
+    from rootstock.root.create import create_root
 
     folder = chosen_root(root)
     try:
@@ -109,8 +109,8 @@ def build(
 
     rootstock build chgnet sevennet --root models
     """
-    from rootstock.build.build import BuildOptions  # noqa: PLC0415
-    from rootstock.build.build import build as build_one  # noqa: PLC0415
+    from rootstock.build.build import BuildOptions
+    from rootstock.build.build import build as build_one
 
     layout = opened(root)
     if models is not None and no_models:
@@ -142,9 +142,9 @@ def build(
 @app.command("list")
 def list_(root: RootOption = None, as_json: JsonFlag = False) -> None:
     """List every environment that can be built, with its models and licences."""
-    import os  # noqa: PLC0415
+    import os
 
-    from rootstock.cli.status import listed, print_list  # noqa: PLC0415
+    from rootstock.cli.status import listed, print_list
 
     layout = opened(root) if root or os.environ.get("ROOTSTOCK_ROOT") else None
     try:
@@ -162,7 +162,7 @@ def status(
     root: RootOption = None, cluster: ClusterOption = None, as_json: JsonFlag = False
 ) -> None:
     """Tell for each model whether it is built, where it was verified, its size and last error."""
-    from rootstock.cli.status import print_status, status_of  # noqa: PLC0415
+    from rootstock.cli.status import print_status, status_of
 
     layout = opened(root, cluster)
     try:
@@ -190,10 +190,10 @@ def add(
 
     rootstock add mymodel.py --root models
     """
-    from rootstock.build.requirements import check_requirements  # noqa: PLC0415
-    from rootstock.root.layout import environment_name, short_name  # noqa: PLC0415
-    from rootstock.root.shipped import shipped_source  # noqa: PLC0415
-    from rootstock.root.source import read_source  # noqa: PLC0415
+    from rootstock.build.requirements import check_requirements
+    from rootstock.root.layout import environment_name, short_name
+    from rootstock.root.shipped import shipped_source
+    from rootstock.root.source import read_source
 
     layout = opened(root)
     path = Path(file).expanduser()
@@ -226,8 +226,8 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove a model's weights, or an environment with everything that belongs to it."""
-    from rootstock.build.remove import plan_removal  # noqa: PLC0415
-    from rootstock.build.remove import remove as remove_one  # noqa: PLC0415
+    from rootstock.build.remove import plan_removal
+    from rootstock.build.remove import remove as remove_one
 
     layout = opened(root)
     try:
@@ -249,8 +249,8 @@ def remove(
 @app.command()
 def clusters(as_json: JsonFlag = False) -> None:
     """List known clusters, their roots, and where each is written."""
-    from rootstock.clusters import clusters as known  # noqa: PLC0415
-    from rootstock.clusters import config_files  # noqa: PLC0415
+    from rootstock.clusters import clusters as known
+    from rootstock.clusters import config_files
 
     try:
         found = known()

@@ -48,7 +48,7 @@ def register(
 
     rootstock register mace-mine weights.model --elements Cu,Au --root models
     """
-    from rootstock.build.register import register as register_one  # noqa: PLC0415
+    from rootstock.build.register import register as register_one
 
     layout = opened(root)
     symbols = [part.strip() for part in elements.split(",") if part.strip()]
@@ -79,9 +79,9 @@ def verify(
     quiet: QuietFlag = False,
 ) -> None:
     """Compare checksums and run the smoke test again; a read-only root is verified as well."""
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from rootstock.build.verify import verify as verify_models  # noqa: PLC0415
+    from rootstock.build.verify import verify as verify_models
 
     layout = opened(root, cluster)
     found = []
@@ -130,8 +130,8 @@ def serve(
 
     rootstock serve emt localhost:31415 --template start.xyz
     """
-    from rootstock.cli.serving import serve_model  # noqa: PLC0415
-    from rootstock.root.shipped import BUILT_IN  # noqa: PLC0415
+    from rootstock.cli.serving import serve_model
+    from rootstock.root.shipped import BUILT_IN
 
     folder = Path() if model in BUILT_IN else chosen_root(root, cluster)
     try:
@@ -154,8 +154,8 @@ def benchmark(
     quiet: QuietFlag = False,
 ) -> None:
     """Time calls of a model: in its environment, and from here through the calculator."""
-    from rootstock.cli.timing import benchmark_model, print_timings  # noqa: PLC0415
-    from rootstock.root.shipped import BUILT_IN  # noqa: PLC0415
+    from rootstock.cli.timing import benchmark_model, print_timings
+    from rootstock.root.shipped import BUILT_IN
 
     try:
         sizes = [int(part) for part in atoms.split(",")]

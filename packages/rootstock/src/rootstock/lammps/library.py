@@ -29,7 +29,7 @@ def load_lammps(arguments: Sequence[str] = ("-log", "none", "-screen", "none")) 
         except OSError:
             continue
     try:
-        from lammps import lammps  # noqa: PLC0415 - only who uses LAMMPS has it
+        from lammps import lammps
     except ImportError as error:
         raise RootstockError(
             "the Python module of LAMMPS is not installed: pip install lammps mpich"

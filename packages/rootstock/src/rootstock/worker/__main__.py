@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the worker; return its exit status."""
     options = _parser().parse_args(arguments)
     if options.lifeline is not None:
-        from rootstock.worker.lifeline import hold  # noqa: PLC0415
+        from rootstock.worker.lifeline import hold
 
         hold(options.lifeline, options.parent)
     return _serve(options)
@@ -30,16 +30,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     # only now the slow imports: the lifeline holds already
-    import json  # noqa: PLC0415
-    from pathlib import Path  # noqa: PLC0415
+    import json
+    from pathlib import Path
 
     try:
-        from rootstock.worker.model import Model  # noqa: PLC0415
-        from rootstock.worker.source import make_calculator  # noqa: PLC0415
+        from rootstock.worker.model import Model
+        from rootstock.worker.source import make_calculator
 
         template = None
         if options.template is not None:
-            from ase.io import read  # noqa: PLC0415
+            from ase.io import read
 
             template = read(options.template)
         calculator = make_calculator(
@@ -47,14 +47,14 @@ def _serve(options: argparse.Namespace) -> int:
         )
         model = Model(calculator)
     except BaseException:  # whatever a model's setup raises
-        import traceback  # noqa: PLC0415
+        import traceback
 
         traceback.print_exc()
         return SETUP_FAILED
 
-    from rootstock.protocol.channel import ChannelClosedError, connect  # noqa: PLC0415
-    from rootstock.server.credentials import same_user  # noqa: PLC0415
-    from rootstock.worker.loop import ClientLoop  # noqa: PLC0415
+    from rootstock.protocol.channel import ChannelClosedError, connect
+    from rootstock.server.credentials import same_user
+    from rootstock.worker.loop import ClientLoop
 
     path = f"/tmp/ipi_{options.unixsocket}" if options.unixsocket else options.socket  # noqa: S108
     try:

@@ -252,7 +252,7 @@ def _checksum(kind: str, number: int, part: int, content: str) -> str:
 
 def structure_text(atoms: Atoms) -> str:
     """Return `atoms` with its constraints as JSON text, exact to the last bit."""
-    from ase.io import jsonio  # noqa: PLC0415
+    from ase.io import jsonio
 
     plain: Atoms = atoms.copy()
     plain.calc = None
@@ -261,7 +261,7 @@ def structure_text(atoms: Atoms) -> str:
 
 def structure_from(text: str) -> Atoms:
     """Return what `structure_text` wrote."""
-    from ase.io import jsonio  # noqa: PLC0415
+    from ase.io import jsonio
 
     atoms: Atoms = jsonio.decode(text)
     return atoms

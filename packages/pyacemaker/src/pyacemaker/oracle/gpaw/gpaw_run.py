@@ -30,8 +30,8 @@ def write(path: str, content: Any) -> None:
 
 def probe(functional: str, target: str) -> None:
     """Write GPAW's version and the checksum of every element's setup file."""
-    import gpaw  # noqa: PLC0415
-    from gpaw import setup_paths  # noqa: PLC0415
+    import gpaw
+    from gpaw import setup_paths
 
     setups: dict[str, str] = {}
     for symbol in chemical_symbols[1:]:
@@ -50,7 +50,7 @@ def setup_of(functional: str) -> str:
 
 def main(source: str, target: str) -> None:
     """Run the job in `source` and write energy, forces and stress to `target`."""
-    from gpaw import GPAW, PW, FermiDirac  # noqa: PLC0415
+    from gpaw import GPAW, PW, FermiDirac
 
     start = time.monotonic()
     job = json.loads(Path(source).read_text())

@@ -176,7 +176,7 @@ def _variables(threads: int) -> dict[str, str]:
 @functools.cache
 def _probe(python: tuple[str, ...], functional: str) -> dict[str, Any]:
     """Return GPAW's version and the SHA-256 of each element's setup. Raises OracleError."""
-    import tempfile  # noqa: PLC0415 - only here
+    import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
