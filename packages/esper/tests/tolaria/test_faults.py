@@ -224,4 +224,6 @@ def test_kill_9_while_a_seed_is_at_work(state: str, tmp_path: Path) -> None:
         assert process.stdout.readline() == "here\n"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    (tmp_path / f".{CHECKPOINT}.torn").write_bytes(b"what a kill in the middle of a write leaves")
     assert exact(train(parse_config(CONFIG), tmp_path, data=samples()))
+    assert not list(tmp_path.glob(f".{CHECKPOINT}.*"))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from esper.kasmina.blueprints import SiteShape
 from esper.tezzeret.module import BlueprintModule, KernelError
-from esper.tezzeret.program import example, from_json
+from esper.tezzeret.program import bind, example, from_json
 
 _LARGE = 1e3  # an activation far out of the ordinary
 _AGREE = 1e-5  # eager against exported, relative to the largest value
@@ -113,13 +113,13 @@ def _gradients(module: nn.Module, shape: SiteShape, site: str, generator: torch.
 def _exported(
     module: nn.Module, program: bytes, shape: SiteShape, site: str, generator: torch.Generator
 ) -> str:
-    run = from_json(program).module()
     weights = {name: value.detach() for name, value in module.state_dict().items()}
+    run = bind(from_json(program), weights)
     worst = 0.0
     for batch in BATCHES:
         h: Tensor = example(shape, site, batch, generator)
         with torch.no_grad():
-            eager, exported = module(h), run(h, weights)
+            eager, exported = module(h), run(h)
         scale = max(float(eager.abs().max()), 1e-12)
         worst = max(worst, float((eager - exported).abs().max()) / scale)
     if not worst <= _AGREE:

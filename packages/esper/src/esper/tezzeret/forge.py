@@ -8,7 +8,7 @@ import platform
 from dataclasses import asdict, dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from esper.kasmina.blueprints import SiteShape, UnsuitableError
 from esper.tezzeret.checks import Check, run_checks
@@ -27,7 +27,11 @@ _BATCH = 64  # of the measurement
 
 
 class Target(BaseModel):
-    """Where a kernel is for: the shape of a site, and the width of the branch."""
+    """Where a kernel is for: the shape of a site, and the width of the branch.
+
+    `axis` and `spatial` as in SiteShape: -1 and 0 (features last), 1 and 0 (BatchNorm1d), or 1
+    and 2 (images).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,6 +41,15 @@ class Target(BaseModel):
     spatial: int = Field(default=0, ge=0, le=2)
     heads: int = Field(default=0, ge=0, le=64)
     seed: int = Field(default=0, ge=0, lt=2**62)
+
+    @model_validator(mode="after")
+    def _is_a_site(self) -> Target:
+        if (self.axis, self.spatial) not in {(-1, 0), (1, 0), (1, 2)}:
+            raise ValueError(
+                f"no site has axis {self.axis} and spatial {self.spatial}; features last is -1 and "
+                "0, an image 1 and 2, a BatchNorm1d 1 and 0"
+            )
+        return self
 
     def shape(self) -> SiteShape:
         """Return the shape of the site."""

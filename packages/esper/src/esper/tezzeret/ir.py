@@ -21,8 +21,11 @@ MAX_SIZE = 16384
 
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 _Title = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-_SIZE = re.compile(r"^(?:(\d{1,4})\*)?(features|width)(?:/(\d{1,4}))?$")
-Size = Annotated[int, Field(ge=1, le=MAX_SIZE)] | Annotated[str, Field(pattern=_SIZE.pattern)]
+_SIZE = re.compile(r"^(?:(\d{1,4})\*)?(features|width)(?:/([1-9]\d{0,3}))?$")
+Size = (
+    Annotated[int, Field(strict=True, ge=1, le=MAX_SIZE)]
+    | Annotated[str, Field(pattern=_SIZE.pattern)]
+)
 _One = Annotated[tuple[_Name], Field(min_length=1, max_length=1)]
 _Many = Annotated[tuple[_Name, ...], Field(min_length=2, max_length=8)]
 
@@ -167,7 +170,7 @@ def size_of(size: int | str, features: int, width: int) -> int:
     assert match is not None  # noqa: S101 - the model's pattern
     factor, which, divisor = match.groups()
     base = features if which == "features" else width
-    value, rest = divmod(base * int(factor or 1), int(divisor or 1) or 1)
+    value, rest = divmod(base * int(factor or 1), int(divisor or 1))
     if rest or not 1 <= value <= MAX_SIZE:
         raise BlueprintError(
             f"size '{size}' with {features} features and width {width} is no whole number from 1 "

@@ -19,7 +19,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -139,6 +139,24 @@ def from_json(content: bytes) -> torch.export.ExportedProgram:
         raise KernelError(
             f"the program cannot be read by torch {torch.__version__}: {error}"
         ) from None
+
+
+def bind(
+    program: torch.export.ExportedProgram, weights: dict[str, Tensor]
+) -> Callable[[Tensor], Tensor]:
+    """Return g(h) with these weights, whatever their order (safetensors have none).
+
+    A program takes its weights in the order it was exported with, not by name. Raises KernelError
+    where the names are not the program's.
+    """
+    positional = program.call_spec.in_spec.child(0)
+    names = list(positional.child(1).context)
+    if set(names) != set(weights):
+        odd = sorted(set(names) ^ set(weights))
+        raise KernelError(f"the weights do not belong to this program: {', '.join(odd[:3])}")
+    ordered = {name: weights[name] for name in names}
+    run = program.module()
+    return lambda h: run(h, ordered)  # type: ignore[no-any-return]
 
 
 def _archive(graph: str) -> bytes:

@@ -93,7 +93,7 @@ def _from_file(path: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             "x_test and y_test, or `digits`"
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             missing = {"x_train", "y_train", "x_test", "y_test"} - set(archive.files)
             if missing:
                 raise DataError(f"{path} lacks {', '.join(sorted(missing))}")

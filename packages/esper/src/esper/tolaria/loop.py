@@ -56,6 +56,8 @@ def train(
     if workdir is None:
         return _train(config, None, folder, on_step, data, bus)
     with locked(workdir):
+        for torn in workdir.glob(f".{CHECKPOINT}.*"):  # a kill in the middle of a write left it
+            torn.unlink()
         return _train(config, workdir, folder, on_step, data, bus)
 
 
