@@ -156,7 +156,7 @@ def bind(
         raise KernelError(f"the weights do not belong to this program: {', '.join(odd[:3])}")
     ordered = {name: weights[name] for name in names}
     run = program.module()
-    return lambda h: run(h, ordered)  # type: ignore[no-any-return]
+    return lambda h: run(h, ordered)
 
 
 def _archive(graph: str) -> bytes:
