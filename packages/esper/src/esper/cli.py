@@ -98,7 +98,7 @@ def train(
     except (TrainingError, AlreadyLockedError) as error:
         raise refuse(str(error), code=1) from error
     except OSError as error:
-        raise refuse(f"--workdir {where}: cannot be written ({error})", code=1) from error
+        raise refuse(f"--workdir {where}: training stopped ({error})", code=1) from error
     except KeyboardInterrupt:
         raise refuse(f"interrupted; `esper train {config}` goes on", code=130) from None
     if run.untold:
