@@ -245,6 +245,28 @@ def test_net2wider_copies_learn_differently() -> None:
     assert distances[active][:, active].min() > 1e-6
 
 
+@pytest.mark.parametrize("name", ["net2wider", "random", "firefly"])
+def test_channels_before_a_flatten_take_all_their_pixels_along(name: str) -> None:
+    model = cnn()
+    loss = loss_of(model)
+    before = model(data(model)[0]).detach()
+    operator = WIDENING[name](epsilon=1e-7) if name == "firefly" else WIDENING[name]()
+    done = grow(model, operator, propose(model, operator, {"3": 2}), loss, generator())
+    assert done.count == 2
+    assert (model[3].out_channels, model[6].in_features) == (7, 7 * 36)
+    assert torch.allclose(model(data(model)[0]), before, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gradmax", "tiny", "pursuit"])
+def test_operators_that_cannot_grow_before_a_flatten_say_so(name: str) -> None:
+    model = cnn()
+    operator = WIDENING[name]()
+    proposals = propose(model, operator, {"3": 2})
+    with pytest.raises(ValueError, match=r"Conv2d|Linear"):
+        grow(model, operator, proposals, loss_of(model), generator())
+    assert model[3].out_channels == 5
+
+
 def test_every_operator_refuses_what_it_cannot_do() -> None:
     for name in ("gradmax", "firefly", "tiny"):
         model = cnn(norm=True)

@@ -74,6 +74,9 @@ def test_from_a_blueprint_to_its_kernel_over_http(client: TestClient, library: L
         ("POST", "/kernels", {"blueprint": "none", "target": {"features": 0}}, 422),
         ("GET", "/kernels/query?feature=4", None, 422),
         ("GET", "/blueprints?limit=0", None, 422),
+        ("GET", "/blueprints?offset=-1", None, 422),
+        ("GET", f"/kernels?offset={2**70}", None, 422),
+        ("GET", f"/kernels/query?features={2**70}", None, 422),
     ],
 )
 def test_what_is_wrong_has_its_status(
@@ -82,6 +85,18 @@ def test_what_is_wrong_has_its_status(
     answer = client.request(method, API + path, json=body)
     assert answer.status_code == status
     assert answer.json()["detail"]
+
+
+def test_lists_come_in_pages(client: TestClient) -> None:
+    for blueprint in BUILTIN.values():
+        ir = blueprint.model_dump(mode="json")
+        assert client.post(f"{API}/blueprints", json=ir).status_code == 201
+    seen = []
+    for offset in range(0, len(BUILTIN) + 2, 2):
+        page = client.get(f"{API}/blueprints", params={"limit": 2, "offset": offset}).json()
+        assert len(page) == max(0, min(2, len(BUILTIN) - offset))
+        seen += [blueprint["name"] for blueprint in page]
+    assert sorted(seen) == sorted(BUILTIN)
 
 
 def test_bodies_have_a_limit(client: TestClient) -> None:
