@@ -86,7 +86,7 @@ def kmc(
     ] = Engine.BUILTIN,
     eon: Annotated[
         str | None,
-        typer.Option("--eon", help="Folder that holds eon-server and eonclient."),
+        typer.Option("--eon", help="Folder of eon-server and eonclient; for engine eon."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the one generator.", min=0)] = 1,
     as_json: JsonFlag = False,
@@ -120,7 +120,7 @@ def kmc(
         settings = KMCSettings(
             temperature_K=temperature_K,
             events=events,
-            engine=engine.value,
+            engine=engine.value if eon is None else Engine.EON.value,
             **{key: value for key, value in given.items() if value is not None},
         )
     except ValidationError as error:

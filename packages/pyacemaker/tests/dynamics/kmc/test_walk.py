@@ -214,4 +214,6 @@ def test_confidence_is_that_of_the_paper() -> None:
     assert state.confidence == 0.0
     assert State(0, Atoms("Cu2"), 0.0, "emt", streak=1).confidence == 0.0
     assert State(0, Atoms("Cu2"), 0.0, "emt", streak=20).confidence == pytest.approx(0.95)
+    with pytest.raises(ValueError, match="add engine: eon"):
+        KMCSettings(temperature_K=300, eon="/opt/eon")
     assert KMCSettings(temperature_K=300).confidence == 0.9

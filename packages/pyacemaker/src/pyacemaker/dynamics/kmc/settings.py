@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class KMCSettings(BaseModel):
@@ -101,3 +101,11 @@ class KMCSettings(BaseModel):
         description="In a campaign: largest error of a barrier in eV; beyond, the process is "
         "learnt from and the walk made again.",
     )
+
+    @model_validator(mode="after")
+    def _a_folder_of_eon_is_for_eon(self) -> Self:
+        if self.eon is not None and self.engine != "eon":
+            raise ValueError(
+                "`eon` names EON's folder, but the engine is built in: add engine: eon"
+            )
+        return self
