@@ -154,7 +154,7 @@ def test_ssh_topology_and_profile(small: Path, state: Path, tmp_path: Path) -> N
         (["small", "nix"], "'nix' is no node of 'small'"),
     ):
         done_here = runner.invoke(app, ["ssh", *words])
-        assert (done_here.exit_code, said in done_here.stderr) == (1, True)
+        assert (done_here.exit_code, said in done_here.stderr) == (2, True)
 
     printed = runner.invoke(app, ["profile", "small"]).output
     execution, roots = yaml.safe_load_all(printed)

@@ -131,7 +131,7 @@ def test_the_command_line(state: Path, sys_tree: Path) -> None:
         in gpu("list", *tree)[1]
     )
     assert gpu("release", ONE, "--json")[0] == 0
-    assert gpu("release")[0] == 1
+    assert gpu("release")[0] == 2
     assert gpu("release", "--cluster", "lab")[1] == f"{TWO}: free, was lab's\n"
     assert not state.exists()
 

@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -272,6 +272,15 @@ def test_a_model_that_leaves_by_system_exit(moody: Path, copper: Atoms) -> None:
             of(copper, "Zn").get_potential_energy()
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Hear SIGINT: tests in the background inherit that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupt_does_not_leave_old_answers(moody: Path, copper: Atoms) -> None:
     """Ctrl-C while a model computes: its answer must not be taken for that of the next call."""
     with RootstockCalculator(environment=moody, timeout=60) as calculator:

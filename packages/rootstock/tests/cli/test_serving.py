@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import sys
@@ -24,6 +25,20 @@ def _serve(address: str, template: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, address, "--template", str(template)])
 
 
+def _listening() -> tuple[SocketIOCalculator, int]:
+    """Return ASE's server at a free port, which somebody else may take before it does."""
+    for _ in range(20):
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            port = int(probe.getsockname()[1])
+        try:
+            return SocketIOCalculator(port=port, timeout=60), port
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise AssertionError("no port stayed free")
+
+
 @pytest.mark.parametrize("kind", ["unix", "inet"])
 def test_ase_drives_what_serve_runs(kind: str, tmp_path: Path) -> None:
     copper = bulk("Cu", cubic=True)
@@ -35,10 +50,7 @@ def test_ase_drives_what_serve_runs(kind: str, tmp_path: Path) -> None:
         server = SocketIOCalculator(unixsocket=name, timeout=60)
         address = f"/tmp/ipi_{name}"
     else:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        server = SocketIOCalculator(port=port, timeout=60)
+        server, port = _listening()
         address = f"127.0.0.1:{port}"
     with server:
         started: list[subprocess.Popen[bytes]] = []
