@@ -62,9 +62,10 @@ $(UV):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 
-# What the main job needs, and no more.
+# What the main job needs, and no more. Compiled at once: uv leaves that to the first start, which
+# then takes seconds longer (and every start does where PYTHONDONTWRITEBYTECODE is set).
 $(RUN_READY): $(UV) constraints.txt $(addsuffix /pyproject.toml,$(RUN_PACKAGES))
-	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt \
 	    $(foreach package,$(RUN_PACKAGES),--editable ./$(package))
 	@touch $@
 
@@ -73,6 +74,6 @@ $(RUN_READY): $(UV) constraints.txt $(addsuffix /pyproject.toml,$(RUN_PACKAGES))
 FIND_LINKS = $(or $(PIP_FIND_LINKS),$(shell $(BIN)/pip config get global.find-links 2>/dev/null))
 
 $(READY): $(RUN_READY) requirements-dev.in $(addsuffix /pyproject.toml,$(DEV_PACKAGES))
-	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt \
 	    $(foreach place,$(FIND_LINKS),--find-links $(place)) --requirement requirements-dev.in
 	@touch $@
