@@ -154,32 +154,28 @@ def _cifar_short() -> Arms:
     }
 
 
-def _cifar_decay() -> Arms:
+def _normalised(first: list[int], epochs: int, less: int, grown: int, at: int) -> Arms:
+    """BatchNorm and a falling rate; `fixed-60` makes `less` epochs, grown arms `grown`."""
+
     def arm(widths: list[int], epochs: int, **growth: Any) -> dict[str, Any]:
         training = {"epochs": epochs, "learning_rate": 1e-2, "decay": "cosine"}
         network = {"widths": widths, "norm": "batch"}
         return {"network": network, "training": training, "growth": growth}
 
-    first, final = [8, 16], [16, 32]
-    arms = {"fixed": arm(final, 6), "start": arm(first, 6), "fixed-60": arm(final, 4)}
+    final = [16, 32]
+    arms = {"fixed": arm(final, epochs), "start": arm(first, epochs), "fixed-60": arm(final, less)}
     return arms | {
-        name: arm(first, 5, **_widen(name, [2], final)) for name in ("net2wider", "random")
+        name: arm(first, grown, **_widen(name, [at], final)) for name in ("net2wider", "random")
     }
+
+
+def _cifar_decay() -> Arms:
+    return _normalised([8, 16], epochs=6, less=4, grown=5, at=2)
 
 
 def _cifar_long() -> Arms:
     """When to grow was chosen on validation samples of seed 100, of trainings of 16 epochs."""
-
-    def arm(widths: list[int], epochs: int, **growth: Any) -> dict[str, Any]:
-        training = {"epochs": epochs, "learning_rate": 1e-2, "decay": "cosine"}
-        network = {"widths": widths, "norm": "batch"}
-        return {"network": network, "training": training, "growth": growth}
-
-    first, final = [10, 20], [16, 32]
-    arms = {"fixed": arm(final, 14), "start": arm(first, 14), "fixed-60": arm(final, 8)}
-    return arms | {
-        name: arm(first, 10, **_widen(name, [3], final)) for name in ("net2wider", "random")
-    }
+    return _normalised([10, 20], epochs=14, less=8, grown=10, at=3)
 
 
 def interval(values: list[float]) -> dict[str, float]:

@@ -193,17 +193,22 @@ def test_culling_puts_the_site_back_and_leaves_no_parameter() -> None:
     assert layer.seed.state is State.CULLED
 
 
-def test_unwrap_keeps_what_has_been_grafted() -> None:
-    model = esper.wrap(make("mlp"), sites=["0", "2"]).eval()
-    for site in ("0", "2"):
-        model.germinate(site, "bottleneck", width=4, generator=generator())
-    layer = model.seed_at("0")
+def fossil(model: esper.MorphableModel, site: str) -> esper.KasminaLayer:
+    model.germinate(site, "bottleneck", width=4, generator=generator())
+    layer = model.seed_at(site)
     for event in (Event.TRAINED, Event.GRAFTED, Event.STABILIZED, Event.ACCEPT, Event.FOSSILIZE):
         layer.on(event)
     assert layer.branch is not None
     with torch.no_grad():
         for p in layer.branch.parameters():
             p.normal_(generator=generator())
+    return layer
+
+
+def test_unwrap_keeps_what_has_been_grafted() -> None:
+    model = esper.wrap(make("mlp"), sites=["0", "2"]).eval()
+    model.germinate("2", "bottleneck", width=4, generator=generator())
+    fossil(model, "0")
     x = batch("mlp")[0]
     expected = model(x)
     plain = esper.unwrap(model)
@@ -278,18 +283,6 @@ def test_a_module_that_the_host_has_twice_is_unwrapped_in_both_places() -> None:
     plain = esper.unwrap(model)
     assert torch.equal(plain(x), expected)
     assert plain.get_submodule("2").out_features == 6  # what it lacks itself is the base's
-
-
-def fossil(model: esper.MorphableModel, site: str) -> esper.KasminaLayer:
-    model.germinate(site, "bottleneck", width=4, generator=generator())
-    layer = model.seed_at(site)
-    for event in (Event.TRAINED, Event.GRAFTED, Event.STABILIZED, Event.ACCEPT, Event.FOSSILIZE):
-        layer.on(event)
-    assert layer.branch is not None
-    with torch.no_grad():
-        for p in layer.branch.parameters():
-            p.normal_(generator=generator())
-    return layer
 
 
 def test_refusals_say_what_and_where() -> None:

@@ -82,9 +82,9 @@ def junctions(model: nn.Module) -> list[Junction]:
 
     Two Linear or two Conv2d layers (no groups), and between them only pointwise activations,
     per-channel pooling, dropout and at most one BatchNorm; or a Conv2d and, behind a Flatten, a
-    Linear layer. Elsewhere the data flow cannot be
-    read off the modules: name such a Junction yourself. A layer that the model has in two places,
-    or whose parameters another module shares, is left out: it could not grow in one of them.
+    Linear layer. Elsewhere the data flow cannot be read off the modules: name such a Junction
+    yourself. A layer that the model has in two places, or whose parameters another module shares,
+    is left out: it could not grow in one of them.
     """
     found = []
     shared = _shared(model)

@@ -17,7 +17,8 @@ def _utc(value: datetime) -> datetime:  # SQLite gives times back without their 
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-_MOST = 2**31 - 1  # of an INTEGER column
+MOST = 2**31 - 1
+"""Of an INTEGER column."""
 _Time = Annotated[datetime, AfterValidator(_utc)]
 
 
@@ -70,16 +71,16 @@ class KernelQuery(BaseModel):
 
     blueprint: str | None = None
     status: Literal["ready", "failed"] | None = "ready"
-    features: Annotated[int | None, Field(ge=1, le=_MOST)] = None
-    width: Annotated[int | None, Field(ge=1, le=_MOST)] = None
+    features: Annotated[int | None, Field(ge=1, le=MOST)] = None
+    width: Annotated[int | None, Field(ge=1, le=MOST)] = None
     spatial: Annotated[int | None, Field(ge=0, le=2)] = None
     torch: str | None = None
     isa: str | None = None
-    max_parameters: Annotated[int | None, Field(ge=0, le=_MOST)] = None
+    max_parameters: Annotated[int | None, Field(ge=0, le=MOST)] = None
     max_forward_us: Annotated[float | None, Field(gt=0)] = None
     sort: Literal["latency", "parameters", "newest"] = "latency"
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
-    offset: Annotated[int, Field(ge=0, le=_MOST)] = 0
+    offset: Annotated[int, Field(ge=0, le=MOST)] = 0
 
 
 class GraftRecord(_Record):

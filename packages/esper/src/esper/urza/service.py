@@ -16,11 +16,11 @@ from esper.tezzeret.forge import PROGRAM, WEIGHTS, Target
 from esper.tezzeret.ir import Blueprint, BlueprintError
 from esper.urza import jobs
 from esper.urza.library import Library, LibraryError, NotThereError
-from esper.urza.records import BlueprintRecord, Job, KernelQuery, KernelRecord, Lineage
+from esper.urza.records import MOST, BlueprintRecord, Job, KernelQuery, KernelRecord, Lineage
 
 MAX_BODY = 1 << 20
 Limit = Annotated[int, Query(ge=1, le=1000)]
-Offset = Annotated[int, Query(ge=0, le=2**31 - 1, description="How many to pass over.")]
+Offset = Annotated[int, Query(ge=0, le=MOST, description="How many to pass over.")]
 _MEDIA = {PROGRAM: "application/json", WEIGHTS: "application/octet-stream"}
 
 

@@ -165,7 +165,7 @@ def make_parts(settings: CampaignSettings, say: Say, workdir: Path | None = None
     _ = parts.dynamics
     if settings.kmc is not None and settings.kmc.engine == "eon":
         _ = parts.kmc
-    if settings.trainer.backend != "pacemaker" or settings.trainer.fit != "linear":
+    if not settings.trainer.is_linear:
         _ = parts.trainer
     return parts
 

@@ -12,7 +12,6 @@ from pyacemaker.config.physics import Ruled
 from pyacemaker.config.settings import DynamicsSettings, WalkStart
 from pyacemaker.dynamics.base import DynamicsError
 from pyacemaker.dynamics.kmc.settings import KMCSettings
-from pyacemaker.dynamics.kmc.start import check_start
 
 if TYPE_CHECKING:
     from pyacemaker.config.choices import Choices
@@ -54,6 +53,8 @@ def resolve_walk(
 def _read(name: str, base_dir: Path, elements: list[str]) -> WalkStart:
     """Read a structure file. Raises ValueError with the remedy."""
     from ase.io import read
+
+    from pyacemaker.dynamics.kmc.start import check_start
 
     path = absolute(name, base_dir)
     if not path.is_file():

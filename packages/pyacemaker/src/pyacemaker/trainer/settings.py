@@ -161,6 +161,11 @@ class TrainerSettings(BaseModel):
         default=4 * 3600.0, gt=0.0, description="Seconds after which an external fit is stopped."
     )
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether this program's own linear fit is asked for."""
+        return (self.backend, self.fit) == ("pacemaker", "linear")
+
     @model_validator(mode="before")
     @classmethod
     def _esper_by_either_name(cls, data: Any) -> Any:
@@ -172,7 +177,7 @@ class TrainerSettings(BaseModel):
     def _far_terms_are_linear(self) -> TrainerSettings:
         if self.far_cutoff_A is None:
             return self
-        if (self.backend, self.fit) != ("pacemaker", "linear"):
+        if not self.is_linear:
             raise ValueError("far_cutoff_A needs backend pacemaker and fit linear")
         if self.cutoff_A is not None and self.far_cutoff_A <= self.cutoff_A:
             raise ValueError(
